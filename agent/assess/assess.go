@@ -1,0 +1,133 @@
+// Package assess judges an inventory against the AlmaLinux repositories. It
+// reads nothing itself: the same inventory and the same repositories give the
+// same result on any machine.
+package assess
+
+import (
+	"github.com/almamigrate/almamigrate/agent/inventory"
+)
+
+// Verdict is the host's verdict.
+type Verdict string
+
+// The verdicts of a host.
+const (
+	Ready             Verdict = "ready"
+	ReadyWithWarnings Verdict = "ready-with-warnings"
+	Blocked           Verdict = "blocked"
+	Unknown           Verdict = "unknown" // the evidence does not suffice, e.g. a repository is unreachable
+)
+
+// PackageVerdict is what AlmaLinux has for one installed package.
+type PackageVerdict string
+
+// The verdicts of a package.
+const (
+	Same       PackageVerdict = "same"        // the same NEVRA
+	Newer      PackageVerdict = "newer"       // AlmaLinux has a newer one
+	Older      PackageVerdict = "older"       // a downgrade
+	Replaced   PackageVerdict = "replaced"    // branding swap or Obsoletes
+	Missing    PackageVerdict = "missing"     // the source distribution's own, no counterpart
+	ThirdParty PackageVerdict = "third-party" // signed by another vendor: stays
+	Local      PackageVerdict = "local"       // unsigned and in no known repository: stays
+)
+
+// Severity of a finding.
+type Severity string
+
+// The severities of a finding.
+const (
+	Blocker Severity = "blocker"
+	Warning Severity = "warning"
+	Info    Severity = "info"
+)
+
+// Assessment is the result of judging a host.
+type Assessment struct {
+	Verdict  Verdict             `json:"verdict"`
+	Summary  Summary             `json:"summary"`
+	Findings []Finding           `json:"findings"` // sorted by severity, id, first resource
+	Packages []PackageResult     `json:"packages"` // sorted by name, EVR, arch, row
+	Repos    []RepoResult        `json:"repos"`    // sorted by id
+	Skipped  []inventory.Skipped `json:"skipped"`
+}
+
+// Summary counts.
+type Summary struct {
+	Packages map[PackageVerdict]int `json:"packages"` // every verdict, zero included
+	Findings map[Severity]int       `json:"findings"` // every severity, zero included
+	Total    int                    `json:"total"`    // installed packages judged
+	Target   string                 `json:"target"`   // e.g. "AlmaLinux 9"
+}
+
+// Finding is one thing that a human should know before the move.
+type Finding struct {
+	ID        string     `json:"id"` // stable, e.g. "pkg.missing"; see Catalogue
+	Severity  Severity   `json:"severity"`
+	Title     string     `json:"title"`     // one line, starts with what is wrong
+	Detail    string     `json:"detail"`    // why it matters here, in words
+	Resources []Resource `json:"resources"` // sorted
+	Remedy    Remedy     `json:"remedy"`
+}
+
+// Resource is what a finding is about.
+type Resource struct {
+	Kind   string `json:"kind"` // package, repo, file, key, module, device, mount
+	Name   string `json:"name"` // NEVRA, repo id, path, ...
+	Detail string `json:"detail,omitempty"`
+}
+
+// Remedy is the way out, with the command to type where there is one.
+type Remedy struct {
+	Text    string `json:"text"`
+	Command string `json:"command,omitempty"`
+}
+
+// PackageResult is the verdict on one installed package.
+type PackageResult struct {
+	Name      string         `json:"name"`
+	NEVRA     string         `json:"nevra"`
+	Arch      string         `json:"arch"`
+	Verdict   PackageVerdict `json:"verdict"`
+	Reason    string         `json:"reason"` // in words
+	Target    *Target        `json:"target,omitempty"`
+	Origin    Origin         `json:"origin"`
+	Risk      string         `json:"risk,omitempty"`   // why a downgrade may hurt
+	Stream    string         `json:"stream,omitempty"` // module name:stream that it is compared in
+	Installed int64          `json:"install_time"`
+}
+
+// Target is the AlmaLinux package that would stand in its place.
+type Target struct {
+	NEVRA          string `json:"nevra"`
+	Repo           string `json:"repo"`
+	RepoEnabled    bool   `json:"repo_enabled"`     // would be enabled after the move on this host
+	DefaultEnabled bool   `json:"default_enabled"`  // enabled in AlmaLinux's own repo files
+	Size           int64  `json:"size"`             // download, bytes
+	InstalledSize  int64  `json:"installed_size"`   // bytes
+	Stream         string `json:"stream,omitempty"` // module name:stream
+}
+
+// Origin says where an installed package comes from, by its signature.
+type Origin struct {
+	Owner     string `json:"owner"`     // the catalogue's name of the signer: centos, epel, ...; "unknown", "unsigned"
+	Signature string `json:"signature"` // inventory.Signature.Status
+	KeyID     string `json:"key_id,omitempty"`
+	Vendor    string `json:"vendor,omitempty"` // the header's Vendor string, which may lie
+	Repo      string `json:"repo,omitempty"`   // the configured repo that it most likely came from
+}
+
+// RepoResult is what is known of one AlmaLinux repository after the fetch.
+type RepoResult struct {
+	ID             string   `json:"id"`
+	URL            string   `json:"url"`
+	Enabled        bool     `json:"enabled"` // would be enabled after the move
+	DefaultEnabled bool     `json:"default_enabled"`
+	MappedFrom     []string `json:"mapped_from,omitempty"` // the host's repo ids that map to it
+	Packages       int      `json:"packages"`
+	Revision       string   `json:"revision,omitempty"`
+	Signed         string   `json:"signed"` // "good <key id>", "none"
+	Stale          bool     `json:"stale,omitempty"`
+	FetchedAt      string   `json:"fetched_at,omitempty"`
+	Error          string   `json:"error,omitempty"`
+}
