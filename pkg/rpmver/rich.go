@@ -208,6 +208,9 @@ func (p *richParser) operand(depth int, set bool) (*Rich, error) {
 	if name == "" {
 		return nil, p.errorf("no dependency")
 	}
+	if strings.Count(name, "(") != strings.Count(name, ")") {
+		return nil, p.errorf("unbalanced parentheses in %q", name)
+	}
 	d := Dep{Name: name}
 	back := p.i
 	p.space()
@@ -218,6 +221,9 @@ func (p *richParser) operand(depth int, set bool) (*Rich, error) {
 	}
 	p.space()
 	evr, err := ParseEVR(p.word())
+	if err == nil && strings.ContainsAny(evr.Version+evr.Release, "()") {
+		err = ErrSyntax
+	}
 	if err != nil {
 		return nil, p.errorf("%v", err)
 	}
