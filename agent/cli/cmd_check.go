@@ -1,0 +1,308 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/almamigrate/almamigrate/agent/assess"
+	"github.com/almamigrate/almamigrate/agent/catalog"
+	"github.com/almamigrate/almamigrate/agent/inventory"
+	"github.com/almamigrate/almamigrate/agent/report"
+	"github.com/almamigrate/almamigrate/agent/target"
+	"github.com/almamigrate/almamigrate/pkg/reposync"
+	"github.com/almamigrate/almamigrate/pkg/rpmsig"
+)
+
+// checkFlags are the flags of check.
+type checkFlags struct {
+	mirror    string
+	repos     []string
+	offline   bool
+	inventory string
+	demo      bool
+	verbose   bool
+	only      []string
+	failOn    string
+	cacheDir  string
+}
+
+func (a *app) checkCommand() *cobra.Command {
+	var f checkFlags
+	c := &cobra.Command{
+		Use:   "check",
+		Short: "Tell whether this host can become AlmaLinux, and what would change",
+		Long: `check judges every installed package against the AlmaLinux repositories and
+tells what a move would change and what stands in its way. It changes nothing:
+it takes no lock, calls neither dnf nor rpm, and writes only to its own cache.
+
+Without root it reads what it can and says what it had to skip.`,
+		Example: `  almamigrate check
+  almamigrate check --demo
+  almamigrate check --verbose --only missing,older
+  almamigrate check --mirror https://mirror.example.com/almalinux --json
+  almamigrate check --inventory web01.json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.check(cmd.Context(), f) },
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.mirror, "mirror", "", "use the AlmaLinux tree at `URL` (https://, http:// or file://), e.g. https://mirror.example.com/almalinux")
+	fl.StringArrayVar(&f.repos, "repo", nil, "use `ID=URL` for a single repository (may be repeated)")
+	fl.BoolVar(&f.offline, "offline", false, "use only what is in the cache")
+	fl.StringVar(&f.inventory, "inventory", "", "judge the inventory in `FILE` (of \"almamigrate inventory --json\"; - is standard input) instead of this host")
+	fl.BoolVar(&f.demo, "demo", false, "judge a small built-in EL host against a small built-in repository")
+	fl.BoolVarP(&f.verbose, "verbose", "v", false, "list every package")
+	fl.StringSliceVar(&f.only, "only", nil, "list only packages with this `VERDICT`: "+verdictNames())
+	fl.StringVar(&f.failOn, "fail-on", "", "exit with 10 on findings of this severity or worse: blocker (default) or warning")
+	fl.StringVar(&f.cacheDir, "cache-dir", "", "keep metadata in `DIR` (default /var/cache/almamigrate, for non-root users below ~/.cache)")
+	c.MarkFlagsMutuallyExclusive("demo", "inventory")
+	c.MarkFlagsMutuallyExclusive("demo", "mirror")
+	c.MarkFlagsMutuallyExclusive("demo", "repo")
+	_ = c.RegisterFlagCompletionFunc("only", cobra.FixedCompletions(strings.Split(verdictNames(), ", "), cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions([]string{"blocker", "warning"}, cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
+var allVerdicts = []assess.PackageVerdict{assess.Same, assess.Newer, assess.Older, assess.Replaced, assess.Missing, assess.ThirdParty, assess.Local}
+
+func verdictNames() string {
+	names := make([]string, len(allVerdicts))
+	for i, v := range allVerdicts {
+		names[i] = string(v)
+	}
+	return strings.Join(names, ", ")
+}
+
+// settle fills what the command line left open from the configuration and
+// rejects what cannot be meant.
+func (f *checkFlags) settle(a *app) error {
+	if f.failOn == "" {
+		f.failOn = a.cfg.FailOn
+	}
+	switch f.failOn {
+	case "":
+		f.failOn = "blocker"
+	case "blocker", "warning":
+	default:
+		return usageError("cannot use --fail-on %s: it is blocker or warning", f.failOn)
+	}
+	for _, o := range f.only {
+		if !slices.Contains(allVerdicts, assess.PackageVerdict(o)) {
+			return usageError("cannot use --only %s: it is one of %s", o, verdictNames())
+		}
+	}
+	if f.mirror == "" {
+		f.mirror = a.cfg.Mirror
+	}
+	f.mirror = strings.TrimSuffix(f.mirror, "/")
+	if f.mirror != "" {
+		if err := checkURL(f.mirror); err != nil {
+			return usageError("cannot use the mirror %s: %v", f.mirror, err)
+		}
+	}
+	f.offline = f.offline || a.cfg.Offline
+	return nil
+}
+
+// checkURL accepts what can be fetched from.
+func checkURL(s string) error {
+	u, err := url.Parse(s)
+	if err != nil {
+		return errors.New("not a URL")
+	}
+	switch u.Scheme {
+	case "file", "http", "https":
+		return nil
+	}
+	return fmt.Errorf("it must start with https://, http:// or file://")
+}
+
+func (a *app) check(ctx context.Context, f checkFlags) error {
+	started := time.Now()
+	if err := f.settle(a); err != nil {
+		return err
+	}
+	opt := target.Options{Mirror: f.mirror, Repos: map[string]string{}, GPGCheck: reposync.Check(a.cfg.RepoGPGCheck), Transport: a.transport()}
+	for id, u := range a.cfg.RepoURLs {
+		opt.Repos[id] = u
+	}
+	for _, r := range f.repos {
+		id, u, ok := strings.Cut(r, "=")
+		if !ok || id == "" || u == "" {
+			return usageError("cannot use --repo %s: it is ID=URL, e.g. baseos=https://mirror.example.com/9/BaseOS/x86_64/os", r)
+		}
+		if err := checkURL(u); err != nil {
+			return usageError("cannot use --repo %s: %v", r, err)
+		}
+		opt.Repos[id] = u
+	}
+	keyFiles := a.cfg.ExtraKeys
+	if f.demo {
+		d, err := unpackDemo()
+		if err != nil {
+			return err
+		}
+		defer d.remove()
+		a.root, opt.Mirror, f.cacheDir = d.root, d.mirror, d.cache
+		opt.Repos = map[string]string{}
+		keyFiles = []string{d.key}
+	}
+	keys, err := target.ReadKeys(keyFiles)
+	if err != nil {
+		return &UserError{Err: err, Code: ExitUsage, Hint: "correct extra_keys in almamigrate.conf"}
+	}
+	opt.Keys = keys
+
+	cat, err := catalog.Load("/")
+	if err != nil {
+		return err
+	}
+	var inv *inventory.Inventory
+	if f.inventory != "" {
+		inv, err = readInventory(f.inventory)
+	} else {
+		inv, err = a.takeInventory(ctx, cat, inventory.Options{})
+	}
+	if err != nil {
+		return err
+	}
+	repos, err := a.fetch(ctx, cat, inv, f, opt)
+	if err != nil {
+		return err
+	}
+	res := assess.Assess(assess.Input{Inventory: inv, Catalog: cat, Major: target.Major(inv.Host.Major), Repos: repos})
+	d := report.NewCheck(inv, res)
+	d.Tool = inventory.Tool{Name: "almamigrate", Version: Version}
+	d.RunID, d.Started, d.Finished = runID(), started.UTC(), time.Now().UTC()
+	if a.json {
+		err = d.WriteJSON(a.out)
+	} else {
+		to := report.TextOptions{Color: a.colored(), Width: a.width(), Verbose: f.verbose, Demo: f.demo}
+		for _, o := range f.only {
+			to.Only = append(to.Only, assess.PackageVerdict(o))
+		}
+		err = d.WriteText(a.out, to)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write the result: %w", err)
+	}
+	if code := exitCode(res, f.failOn); code != ExitOK {
+		return &finished{code}
+	}
+	return nil
+}
+
+// exitCode is DESIGN's mapping of a verdict: no verdict because of the
+// repositories is 13, whatever else was found.
+func exitCode(res *assess.Assessment, failOn string) int {
+	switch {
+	case res.Verdict == assess.Unknown:
+		for _, r := range res.Repos {
+			if r.Error != "" {
+				return ExitRepos
+			}
+		}
+		return ExitNotSupported
+	case res.Summary.Findings[assess.Blocker] > 0:
+		return ExitFindings
+	case failOn == "warning" && res.Summary.Findings[assess.Warning] > 0:
+		return ExitFindings
+	}
+	return ExitOK
+}
+
+// transport is what every repository gets from the configuration.
+func (a *app) transport() reposync.Repo {
+	return reposync.Repo{
+		Proxy: a.cfg.Proxy, ProxyUsername: a.cfg.ProxyUsername, ProxyPassword: a.cfg.ProxyPassword,
+		SSLCACert: a.cfg.SSLCACert, SSLClientCert: a.cfg.SSLClientCert, SSLClientKey: a.cfg.SSLClientKey,
+		SSLNoVerify: !a.cfg.SSLVerify,
+	}
+}
+
+// fetch brings the AlmaLinux repositories up to date.
+func (a *app) fetch(ctx context.Context, cat *catalog.Catalog, inv *inventory.Inventory, f checkFlags, opt target.Options) ([]assess.TargetRepo, error) {
+	if opt.Transport.Proxy == "" {
+		opt.Transport.Proxy = inv.DNF.Proxy
+	}
+	dir, cleanup, err := cacheDir(f.cacheDir, a.cfg.CacheDir)
+	if err != nil {
+		return nil, err
+	}
+	defer cleanup()
+	p := a.newProgress()
+	defer p.done()
+	p.say("fetching the AlmaLinux repositories ...")
+	syncer, err := reposync.New(reposync.Options{
+		CacheDir: dir, Offline: f.offline, MaxAge: a.cfg.MetadataExpire, Timeout: a.cfg.Timeout, Retries: a.cfg.Retries,
+		UserAgent: "almamigrate/" + Version,
+		Logger:    a.log,
+		Progress: func(e reposync.Event) {
+			if e.Total > 0 {
+				p.say("%s: %s %d of %d KiB", e.Repo, e.File, e.Done>>10, e.Total>>10)
+			} else {
+				p.say("%s: %s", e.Repo, e.File)
+			}
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.addMirrorKey(ctx, syncer, cat, inv, &opt)
+	plan, err := target.Select(cat, inv, opt)
+	if err != nil {
+		return nil, &UserError{Err: err, Code: ExitNotSupported, Hint: "name the repositories with --repo ID=URL"}
+	}
+	return target.Fetch(ctx, syncer, plan)
+}
+
+// cacheDir finds a folder that can be written: the one asked for, the
+// system's, the user's, and last a private one that goes with the run.
+func cacheDir(asked, configured string) (dir string, cleanup func(), err error) {
+	none := func() {}
+	if asked == "" && configured != "" && os.Geteuid() == 0 {
+		asked = configured
+	}
+	if asked != "" {
+		abs, err := filepath.Abs(asked)
+		if err != nil {
+			return "", none, fmt.Errorf("cannot use the cache folder %s: %w", asked, err)
+		}
+		return abs, none, nil
+	}
+	if os.Geteuid() == 0 {
+		return "/var/cache/almamigrate", none, nil
+	}
+	if user, err := os.UserCacheDir(); err == nil {
+		dir := filepath.Join(user, "almamigrate")
+		if os.MkdirAll(dir, 0o700) == nil {
+			return dir, none, nil
+		}
+	}
+	dir, err = os.MkdirTemp("", "almamigrate-cache-")
+	if err != nil {
+		return "", none, fmt.Errorf("cannot make a cache folder: %w", err)
+	}
+	return dir, func() { _ = os.RemoveAll(dir) }, nil
+}
+
+// runID is a random (version 4) UUID.
+func runID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	s := hex.EncodeToString(b[:])
+	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
+}
+
+var _ = rpmsig.ParseKeys

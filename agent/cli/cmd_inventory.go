@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/almamigrate/almamigrate/agent/catalog"
+	"github.com/almamigrate/almamigrate/agent/host"
+	"github.com/almamigrate/almamigrate/agent/inventory"
+	"github.com/almamigrate/almamigrate/agent/report"
+)
+
+func (a *app) inventoryCommand() *cobra.Command {
+	var noFiles bool
+	c := &cobra.Command{
+		Use:   "inventory",
+		Short: "List what is installed, with verified signatures",
+		Long: `inventory reads the rpm database, the repositories and the package manager's
+settings of this host, or of an image with --root, and changes nothing.
+With --json the result is complete: another machine judges it with
+"almamigrate check --inventory FILE" and comes to the same verdict.`,
+		Example: "  almamigrate inventory\n  almamigrate inventory --json > web01.json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cat, err := catalog.Load("/")
+			if err != nil {
+				return err
+			}
+			inv, err := a.takeInventory(cmd.Context(), cat, inventory.Options{NoFiles: noFiles})
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return inv.WriteJSON(a.out)
+			}
+			return report.WriteInventory(a.out, inv, report.TextOptions{Color: a.colored(), Width: a.width()})
+		},
+	}
+	c.Flags().BoolVar(&noFiles, "no-files", false, "leave the files of the packages out (a far smaller document; file dependencies are then not judged)")
+	return c
+}
+
+// takeInventory reads the host or the image that --root names.
+func (a *app) takeInventory(ctx context.Context, cat *catalog.Catalog, opt inventory.Options) (*inventory.Inventory, error) {
+	h, err := host.New(a.root)
+	if err != nil {
+		return nil, &UserError{Msg: "", Err: err, Code: ExitUsage, Hint: "give --root the folder of an image or chroot"}
+	}
+	p := a.newProgress()
+	defer p.done()
+	p.say("reading the rpm database ...")
+	opt.Tool = inventory.Tool{Name: "almamigrate", Version: Version}
+	return inventory.Take(ctx, h, cat, opt)
+}
+
+// readInventory reads the JSON of another host.
+func readInventory(name string) (*inventory.Inventory, error) {
+	f := os.Stdin
+	if name != "-" {
+		var err error
+		if f, err = os.Open(name); err != nil {
+			return nil, &UserError{Err: fmt.Errorf("cannot read the inventory: %w", err), Code: ExitUsage,
+				Hint: "write one on the host with: almamigrate inventory --json > FILE"}
+		}
+		defer f.Close()
+	}
+	inv, err := inventory.Read(f)
+	if err != nil {
+		return nil, &UserError{Err: fmt.Errorf("cannot use the inventory %s: %w", name, err), Code: ExitUsage,
+			Hint: "write one on the host with: almamigrate inventory --json > FILE"}
+	}
+	return inv, nil
+}

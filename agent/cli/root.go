@@ -1,0 +1,213 @@
+// Package cli holds the commands: flags, exit codes, and the order in which
+// the rooms of the house are walked through. One file per command.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/almamigrate/almamigrate/agent/config"
+	"github.com/almamigrate/almamigrate/agent/inventory"
+	"github.com/almamigrate/almamigrate/agent/report"
+)
+
+// Version is stamped at build time.
+var Version = "0.0.0-dev"
+
+// app is one run of the program: its streams and the flags of every command.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+
+	root       string
+	configFile string
+	json       bool
+	color      string
+	quiet      bool
+	debug      bool
+
+	cfg *config.Config
+	log *slog.Logger
+}
+
+// Main runs the program and returns its exit code.
+func Main(args []string, in io.Reader, out, errw io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	a := &app{in: in, out: out, err: errw}
+	root := a.rootCommand()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errw)
+	cmd, err := root.ExecuteContextC(ctx)
+	var done *finished
+	switch {
+	case err == nil:
+		return ExitOK
+	case errors.As(err, &done):
+		return done.code
+	}
+	if ctx.Err() != nil && !errors.Is(err, context.Canceled) {
+		err = fmt.Errorf("%w (%w)", err, context.Canceled)
+	}
+	return a.fail(cmd, err)
+}
+
+// finished ends a command that did its work and has a code to say.
+type finished struct{ code int }
+
+func (f *finished) Error() string { return fmt.Sprintf("exit code %d", f.code) }
+
+// fail tells the user what went wrong, on standard error, or with --json as
+// one object on standard output, where its reader looks.
+func (a *app) fail(cmd *cobra.Command, err error) int {
+	if isFlagError(err) {
+		hint := "almamigrate --help"
+		if cmd != nil {
+			hint = cmd.CommandPath() + " --help"
+		}
+		err = &UserError{Msg: err.Error(), Hint: hint, Code: ExitUsage}
+	}
+	ue := explainError(err)
+	if a.json {
+		name := "almamigrate"
+		if cmd != nil {
+			name = cmd.CommandPath()
+		}
+		if werr := report.WriteError(a.out, report.Error{
+			Tool: inventory.Tool{Name: "almamigrate", Version: Version}, Command: name,
+			Code: ue.Code, Message: ue.Error(), Hint: ue.Hint,
+		}); werr == nil {
+			return ue.Code
+		}
+	}
+	_, _ = fmt.Fprintf(a.err, "almamigrate: %s\n", report.Safe(ue.Error()))
+	if ue.Hint != "" {
+		_, _ = fmt.Fprintf(a.err, "  next: %s\n", report.Safe(ue.Hint))
+	}
+	return ue.Code
+}
+
+// isFlagError tells cobra's own complaints about flags and arguments from the
+// errors of our commands: cobra has no type for them.
+func isFlagError(err error) bool {
+	var ue *UserError
+	if errors.As(err, &ue) {
+		return false
+	}
+	var fe *flagError
+	if errors.As(err, &fe) {
+		return true
+	}
+	s := err.Error()
+	for _, p := range []string{"unknown command ", "unknown flag", "unknown shorthand", "accepts ", "requires at least", "if any flags in the group"} {
+		if strings.HasPrefix(s, p) {
+			return true
+		}
+	}
+	return false
+}
+
+type flagError struct{ error }
+
+func (a *app) rootCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "almamigrate",
+		Short: "Check and move RHEL-family hosts to AlmaLinux",
+		Long: `almamigrate tells whether this host can become AlmaLinux, and what exactly
+would change: every installed package is judged against the AlmaLinux
+repositories. "check" and "inventory" change nothing on the host.
+
+Start with:  almamigrate check`,
+		Version:           Version,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		Args:              cobra.NoArgs,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.setUp(cmd) },
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &flagError{err} })
+	c.SetVersionTemplate("almamigrate {{.Version}}\n")
+	f := c.PersistentFlags()
+	f.StringVar(&a.root, "root", "/", "read the host from `DIR` (an image or chroot)")
+	f.StringVar(&a.configFile, "config", "", "read settings from `FILE` instead of /etc/almamigrate/almamigrate.conf")
+	f.BoolVar(&a.json, "json", false, "write one JSON document to standard output")
+	f.StringVar(&a.color, "color", "auto", "colour the text: auto, always or never (NO_COLOR is honoured)")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress on standard error")
+	f.BoolVar(&a.debug, "debug", false, "log what is read and fetched to standard error or the journal")
+	_ = c.MarkPersistentFlagDirname("root")
+	_ = c.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
+	c.AddCommand(a.checkCommand(), a.inventoryCommand(), a.explainCommand(), a.manCommand())
+	var codes strings.Builder
+	for _, e := range exitCodes {
+		fmt.Fprintf(&codes, "  %3d  %s\n", e.Code, e.Text)
+	}
+	c.SetUsageTemplate(c.UsageTemplate() + "\nExit codes:\n" + codes.String())
+	return c
+}
+
+// setUp does what every command needs before it starts.
+func (a *app) setUp(cmd *cobra.Command) error {
+	switch a.color {
+	case "auto", "always", "never":
+	default:
+		return usageError("cannot use --color %s: it is auto, always or never", a.color)
+	}
+	level := slog.LevelWarn
+	if a.debug {
+		level = slog.LevelDebug
+	}
+	a.log = newLogger(a.err, level)
+	if cmd.Annotations["config"] == "none" {
+		return nil
+	}
+	cfg, err := config.Load("/", a.configFile)
+	if err != nil {
+		return err
+	}
+	a.cfg = cfg
+	return nil
+}
+
+// isTerminal tells whether w is a terminal that a person looks at.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+// colored tells whether text for standard output is coloured.
+func (a *app) colored() bool {
+	switch a.color {
+	case "always":
+		return true
+	case "never":
+		return false
+	}
+	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(a.out)
+}
+
+// width returns the columns to write in.
+func (a *app) width() int {
+	if f, ok := a.out.(*os.File); ok {
+		if ws, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil && ws.Col >= 40 {
+			return min(int(ws.Col), 120)
+		}
+	}
+	return 100
+}

@@ -1,0 +1,177 @@
+// Package target is the AlmaLinux side of a check: which repositories a host
+// would have after the move, fetched, verified and indexed.
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sort"
+	"strings"
+
+	"github.com/almamigrate/almamigrate/agent/assess"
+	"github.com/almamigrate/almamigrate/agent/catalog"
+	"github.com/almamigrate/almamigrate/agent/inventory"
+	"github.com/almamigrate/almamigrate/pkg/reposync"
+	"github.com/almamigrate/almamigrate/pkg/rpmsig"
+)
+
+// Options say where the AlmaLinux repositories are.
+type Options struct {
+	Mirror    string            // a whole tree, as https://repo.almalinux.org/almalinux; empty: AlmaLinux's own
+	Repos     map[string]string // single repositories: id to URL; an id that AlmaLinux has not is added to its repositories
+	Keys      []*rpmsig.Key     // keys that the administrator trusts beside the pinned ones
+	GPGCheck  reposync.Check    // of repomd.xml.asc
+	Transport reposync.Repo     // proxy, TLS and authentication settings that every repository gets
+}
+
+// Major returns the AlmaLinux major that a host is compared with: its own,
+// and 8 for EL7, for which there is no AlmaLinux.
+func Major(el int) int {
+	if el < 8 {
+		return 8
+	}
+	return el
+}
+
+// Planned is one repository before it is fetched.
+type Planned struct {
+	assess.TargetRepo
+	Source reposync.Repo
+}
+
+// Select names the repositories of the AlmaLinux side: those that AlmaLinux
+// enables by default, those that the host's enabled repositories map to, and
+// the others, which are consulted so that "in CRB, which is off" can be said.
+func Select(cat *catalog.Catalog, inv *inventory.Inventory, opt Options) ([]Planned, error) {
+	major := Major(inv.Host.Major)
+	known := cat.TargetRepos(major, inv.Host.Arch)
+	if len(known) == 0 && len(opt.Repos) == 0 {
+		return nil, fmt.Errorf("cannot name the AlmaLinux %d repositories for %s: the catalogue has none", major, inv.Host.Arch)
+	}
+	ring := trustedKeys(cat, inv, major, opt.Keys)
+	from := mappedFrom(cat, inv)
+	single := map[string]string{}
+	for id, u := range opt.Repos {
+		single[id] = u
+	}
+	var plan []Planned
+	for _, r := range known {
+		src := opt.Transport
+		src.ID, src.Name, src.Keyring, src.RepoGPGCheck = r.ID, r.Name, ring, opt.GPGCheck
+		switch {
+		case single[r.ID] != "":
+			src.BaseURLs = []string{single[r.ID]}
+			delete(single, r.ID)
+		case opt.Mirror != "":
+			src.BaseURLs = []string{r.MirrorURL(opt.Mirror, major, inv.Host.Arch)}
+		default:
+			src.BaseURLs = []string{r.URL(major, inv.Host.Arch)}
+			src.Mirrorlist = r.MirrorlistURL(major, inv.Host.Arch)
+		}
+		p := Planned{Source: src}
+		p.ID, p.Name, p.URL = r.ID, r.Name, src.BaseURLs[0]
+		p.DefaultEnabled = r.DefaultEnabled
+		p.MappedFrom = from[r.ID]
+		p.Enabled = r.DefaultEnabled || len(p.MappedFrom) > 0
+		plan = append(plan, p)
+	}
+	for id, u := range single {
+		src := opt.Transport
+		src.ID, src.Name, src.Keyring, src.RepoGPGCheck = id, id, ring, opt.GPGCheck
+		src.BaseURLs = []string{u}
+		p := Planned{Source: src}
+		p.ID, p.Name, p.URL, p.Enabled = id, id, u, true
+		plan = append(plan, p)
+	}
+	sort.Slice(plan, func(i, j int) bool { return plan[i].ID < plan[j].ID })
+	return plan, nil
+}
+
+// mappedFrom gives for each AlmaLinux repository the host's enabled ones that
+// it stands for.
+func mappedFrom(cat *catalog.Catalog, inv *inventory.Inventory) map[string][]string {
+	from := map[string][]string{}
+	for _, r := range inv.Repos {
+		if !r.Enabled {
+			continue
+		}
+		if id, ok := cat.MapRepo(string(inv.Host.Distro), inv.Host.Major, r.ID); ok {
+			from[id] = append(from[id], r.ID)
+		}
+	}
+	for _, ids := range from {
+		sort.Strings(ids)
+	}
+	return from
+}
+
+// trustedKeys are those keys at hand whose fingerprint is pinned for AlmaLinux,
+// wherever they were found, and those that the administrator named.
+func trustedKeys(cat *catalog.Catalog, inv *inventory.Inventory, major int, extra []*rpmsig.Key) *rpmsig.Keyring {
+	ring := rpmsig.NewKeyring(extra...)
+	pinned := map[string]bool{}
+	for _, fp := range cat.PinnedFingerprints(major) {
+		pinned[fp] = true
+	}
+	for _, k := range inv.Keys {
+		if !pinned[k.Fingerprint] {
+			continue
+		}
+		keys, _ := rpmsig.ParseKeys([]byte(k.Armored))
+		for _, key := range keys {
+			if pinned[key.Fingerprint] {
+				ring.Add(key)
+			}
+		}
+	}
+	return ring
+}
+
+// ReadKeys reads the key files that the administrator trusts.
+func ReadKeys(files []string) ([]*rpmsig.Key, error) {
+	var all []*rpmsig.Key
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the trusted key: %w", err)
+		}
+		keys, problems := rpmsig.ParseKeys(data)
+		if len(keys) == 0 {
+			return nil, fmt.Errorf("cannot use the trusted key file %s: %w", name, errors.Join(append(problems, errors.New("no key in it"))...))
+		}
+		all = append(all, keys...)
+	}
+	return all, nil
+}
+
+// Fetch brings the repositories up to date. A repository that cannot be had is
+// marked with its error; the error returned is only for an interrupted run.
+func Fetch(ctx context.Context, syncer *reposync.Syncer, plan []Planned) ([]assess.TargetRepo, error) {
+	sources := make([]reposync.Repo, len(plan))
+	for i, p := range plan {
+		sources[i] = p.Source
+	}
+	results := syncer.SyncAll(ctx, sources, 4)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	repos := make([]assess.TargetRepo, len(plan))
+	for i, p := range plan {
+		r := p.TargetRepo
+		if err := results[i].Err; err != nil {
+			r.Err = err
+		} else {
+			s := results[i].Synced
+			r.Index, r.Revision, r.Stale, r.FetchedAt = s.Index, s.Revision, s.Stale, s.FetchedAt
+			r.URL = s.BaseURL
+			r.Signature = "none"
+			if s.Signature != nil {
+				r.Signature = strings.TrimSpace(string(s.Signature.Status) + " " + s.Signature.KeyID)
+			}
+		}
+		repos[i] = r
+	}
+	return repos, nil
+}
