@@ -1,0 +1,40 @@
+# Shared by the scripts of the lab: paths, locks, messages. Source it; it runs nothing.
+# shellcheck shell=bash
+PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# all state; the layers of the hosts are on a tmpfs at $LAB/t (the machine's own / is their lower layer, and
+# overlayfs refuses layers that overlap)
+LAB=${LAB:-$PROJECT/.lab}
+WORLD=$LAB/world
+GOLDS=$LAB/t/golds
+HOSTS=$LAB/t/hosts
+BASE=${BASE:-/}
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+# the machine's python3 may be a shim of a version manager; dnf's modules are Debian's
+PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin:$(dirname "$(command -v go || echo /usr/local/go/bin/go)")
+export PATH
+
+say() { echo "lab: $*" >&2; }
+die() { say "$@"; exit 1; }
+need_root() { [ "$(id -u)" = 0 ] || die "this needs root: $1"; }
+now() { date +%s.%N; }
+took() { awk -v a="$1" -v b="$(now)" 'BEGIN{printf "%.1f s", b-a}'; }
+
+# locked NAME CMD...: only one process of this lab at a time does it
+locked() {
+  mkdir -p "$LAB"
+  local f=$LAB/$1.lock; shift
+  ( flock -w 900 9 || die "cannot get the lock $f within 15 minutes"; "$@" 9>&- ) 9>"$f"
+}
+
+# tools the lab uses, and the Debian packages that bring them
+TOOLS="rpm:rpm rpmbuild:rpm rpmsign:rpm dnf:dnf createrepo_c:createrepo-c modifyrepo_c:createrepo-c gpg:gnupg gpgconf:gnupg
+ gpg-agent:gpg-agent db5.3_load:db5.3-util sqlite3:sqlite3 zstd:zstd cpio:cpio xz:xz-utils flock:util-linux unshare:util-linux setpriv:util-linux
+ curl:curl python3:python3 time:time ps:procps"
+missing_tools() { # prints the Debian packages whose tools are not there
+  local t
+  for t in $TOOLS; do [ -n "$(type -P "${t%%:*}")" ] || echo "${t#*:}"; done | sort -u | tr '\n' ' '
+}
+# what only Debian packages and no command tells
+missing_extra() { /usr/bin/python3 -c 'import dnf' 2>/dev/null || echo "python3-dnf "; [ -e /usr/lib/python3/dist-packages/dnf-plugins/config_manager.py ] || echo "dnf-plugins-core "; }
+
+server_url() { echo "http://127.0.0.1:$(cat "$LAB/port" 2>/dev/null || echo 18080)"; }
