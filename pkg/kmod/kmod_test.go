@@ -62,7 +62,7 @@ func modinfoFields(t testing.TB, file string) (fields []kmod.Field, signature ma
 	signature = map[string]string{}
 	for _, entry := range strings.Split(strings.TrimRight(run(t, tool(t, "modinfo"), "-0", file), "\x00"), "\x00") {
 		// The file name and the parameters are printed for people even so.
-		name, rest, ok := strings.Cut(entry, ":          ")
+		name, rest, ok := strings.Cut(entry, ":")
 		if !ok || name != "filename" && name != "parm" {
 			name, rest, _ = strings.Cut(entry, "=")
 		}
@@ -71,7 +71,7 @@ func modinfoFields(t testing.TB, file string) (fields []kmod.Field, signature ma
 		case "sig_id", "signer", "sig_key", "sig_hashalgo":
 			signature[name] = strings.TrimSpace(rest)
 		default:
-			fields = append(fields, kmod.Field{Key: name, Value: rest})
+			fields = append(fields, kmod.Field{Key: name, Value: strings.TrimLeft(rest, " ")})
 		}
 	}
 	return fields, signature
