@@ -4,8 +4,36 @@
 package assess
 
 import (
+	"time"
+
+	"github.com/almamigrate/almamigrate/agent/catalog"
 	"github.com/almamigrate/almamigrate/agent/inventory"
+	"github.com/almamigrate/almamigrate/pkg/repodata"
 )
+
+// Input is everything that a judgement rests on.
+type Input struct {
+	Inventory *inventory.Inventory
+	Catalog   *catalog.Catalog
+	Major     int          // AlmaLinux's major to compare with
+	Repos     []TargetRepo // AlmaLinux's repositories, in any order
+	Now       time.Time    // the moment that keys are judged at; zero: when the inventory was taken
+}
+
+// TargetRepo is one AlmaLinux repository, fetched and indexed, or the reason
+// why there is none.
+type TargetRepo struct {
+	ID, Name, URL  string
+	DefaultEnabled bool     // enabled in AlmaLinux's own repo files
+	Enabled        bool     // would be enabled on this host after the move
+	MappedFrom     []string // the host's repo ids that map to it
+	Index          *repodata.Index
+	Revision       string
+	Signature      string // "good <key id>", "none", ...
+	Stale          bool
+	FetchedAt      time.Time
+	Err            error // why there is no Index
+}
 
 // Verdict is the host's verdict.
 type Verdict string
@@ -48,6 +76,7 @@ type Assessment struct {
 	Summary  Summary             `json:"summary"`
 	Findings []Finding           `json:"findings"` // sorted by severity, id, first resource
 	Packages []PackageResult     `json:"packages"` // sorted by name, EVR, arch, row
+	Incoming []Incoming          `json:"incoming"` // sorted by NEVRA: packages that come along
 	Repos    []RepoResult        `json:"repos"`    // sorted by id
 	Skipped  []inventory.Skipped `json:"skipped"`
 }
@@ -106,6 +135,17 @@ type Target struct {
 	Size           int64  `json:"size"`             // download, bytes
 	InstalledSize  int64  `json:"installed_size"`   // bytes
 	Stream         string `json:"stream,omitempty"` // module name:stream
+}
+
+// Incoming is a package that is not installed and that the move brings in,
+// because a package that comes or stays requires it.
+type Incoming struct {
+	NEVRA         string `json:"nevra"`
+	Repo          string `json:"repo"`
+	RequiredBy    string `json:"required_by"` // NEVRA
+	Requirement   string `json:"requirement"`
+	Size          int64  `json:"size"`           // download, bytes
+	InstalledSize int64  `json:"installed_size"` // bytes
 }
 
 // Origin says where an installed package comes from, by its signature.

@@ -1,0 +1,220 @@
+package assess
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/almamigrate/almamigrate/pkg/repodata"
+	"github.com/almamigrate/almamigrate/pkg/rpmver"
+)
+
+// candidate is a package of an AlmaLinux repository.
+type candidate struct {
+	repo   *TargetRepo
+	at     int // in the repository's index
+	id     rpmver.NEVRA
+	stream string // "name:stream" when it is modular
+	pkg    *repodata.Package
+}
+
+func (c *candidate) nevra() rpmver.NEVRA { return c.id }
+
+// full decodes the package. The index was checked when it was opened; were it
+// damaged since, what is missing counts as empty.
+func (c *candidate) full() *repodata.Package {
+	if c.pkg == nil {
+		p, err := c.repo.Index.Package(c.at)
+		if err != nil {
+			p = &repodata.Package{NEVRA: c.id}
+		}
+		c.pkg = p
+	}
+	return c.pkg
+}
+
+func (c *candidate) target() *Target {
+	p := c.full()
+	return &Target{
+		NEVRA: c.id.String(), Repo: c.repo.ID, RepoEnabled: c.repo.Enabled, DefaultEnabled: c.repo.DefaultEnabled,
+		Size: p.SizePackage, InstalledSize: p.SizeInstalled, Stream: c.stream,
+	}
+}
+
+// universe is what the AlmaLinux repositories offer, seen as dnf would on
+// this host after the move: with the packages of inactive module streams, and
+// those that active streams shadow, left out.
+type universe struct {
+	repos    []*TargetRepo // with an index, enabled first, then by id
+	mods     modules
+	baseArch string
+	byName   map[string][]*candidate // hidden ones included
+	visible  map[string][]*candidate
+}
+
+func newUniverse(repos []TargetRepo, mods modules, baseArch string) *universe {
+	u := &universe{mods: mods, baseArch: baseArch, byName: map[string][]*candidate{}, visible: map[string][]*candidate{}}
+	for i := range repos {
+		if repos[i].Index != nil {
+			u.repos = append(u.repos, &repos[i])
+		}
+	}
+	slices.SortStableFunc(u.repos, func(a, b *TargetRepo) int {
+		if a.Enabled != b.Enabled {
+			if a.Enabled {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a.ID, b.ID)
+	})
+	return u
+}
+
+// all returns every package of that name, hidden ones included.
+func (u *universe) all(name string) []*candidate {
+	if c, ok := u.byName[name]; ok {
+		return c
+	}
+	var list []*candidate
+	for _, r := range u.repos {
+		for _, i := range r.Index.ByName(name) {
+			if c := u.candidate(r, i); c != nil {
+				list = append(list, c)
+			}
+		}
+	}
+	u.byName[name] = list
+	return list
+}
+
+// named returns the packages of that name that dnf would see, were their
+// repositories enabled.
+func (u *universe) named(name string) []*candidate {
+	if c, ok := u.visible[name]; ok {
+		return c
+	}
+	list := slices.DeleteFunc(slices.Clone(u.all(name)), func(c *candidate) bool { return u.mods.hides(c.id) })
+	u.visible[name] = list
+	return list
+}
+
+// fits tells whether a package of arch may stand in the place of an installed
+// one, as dnf has it: the same architecture, or from or to noarch. 32-bit
+// packages never become 64-bit ones.
+func (u *universe) fits(installed, arch string) bool {
+	switch {
+	case installed == arch:
+		return true
+	case installed == "noarch":
+		return u.isBase(arch)
+	case arch == "noarch":
+		return true
+	}
+	return is32(installed) && is32(arch)
+}
+
+func (u *universe) isBase(arch string) bool {
+	return arch == u.baseArch || strings.HasPrefix(arch, u.baseArch+"_v")
+}
+
+func is32(arch string) bool {
+	switch arch {
+	case "i386", "i486", "i586", "i686", "athlon":
+		return true
+	}
+	return false
+}
+
+// candidate returns a package of a repository, nil for a source package.
+func (u *universe) candidate(r *TargetRepo, i int) *candidate {
+	n := r.Index.NEVRA(i)
+	if n.Arch == "src" || n.Arch == "nosrc" {
+		return nil
+	}
+	return &candidate{repo: r, at: i, id: n, stream: u.mods.streamOf(n)}
+}
+
+// best returns the highest version among those that may replace a package of
+// the architecture; between equals the same architecture and the first
+// repository win.
+func (u *universe) best(list []*candidate, arch string, enabled bool) *candidate {
+	var best *candidate
+	for _, c := range list {
+		if c.repo.Enabled != enabled || !u.fits(arch, c.id.Arch) {
+			continue
+		}
+		if best == nil {
+			best = c
+			continue
+		}
+		if d := c.id.EVR.Compare(best.id.EVR); d > 0 || d == 0 && c.id.Arch == arch && best.id.Arch != arch {
+			best = c
+		}
+	}
+	return best
+}
+
+// obsoleter returns the package of the enabled repositories that takes the
+// place of n by an Obsoletes. Obsoletes look at package names, not provides.
+func (u *universe) obsoleter(n rpmver.NEVRA) *candidate {
+	var best *candidate
+	for _, r := range u.repos {
+		if !r.Enabled {
+			continue
+		}
+		for _, i := range r.Index.ObsoletersOf(n.Name, n.EVR) {
+			c := u.candidate(r, i)
+			if c == nil || c.id.Name == n.Name || !u.installable(c.id.Arch) || is32(c.id.Arch) != is32(n.Arch) && c.id.Arch != "noarch" ||
+				u.mods.hides(c.id) {
+				continue
+			}
+			if best == nil || c.id.Name < best.id.Name || c.id.Name == best.id.Name && c.id.EVR.Compare(best.id.EVR) > 0 {
+				best = c
+			}
+		}
+	}
+	return best
+}
+
+// provider returns the package that dnf would take to meet d, among those of
+// the enabled repositories or of the others: the one of that name before
+// others, the base architecture before 32-bit ones, the highest version.
+func (u *universe) provider(d rpmver.Dep, enabled bool, allow func(rpmver.NEVRA) bool) *candidate {
+	var best *candidate
+	for _, r := range u.repos {
+		if r.Enabled != enabled {
+			continue
+		}
+		for _, i := range r.Index.Satisfying(d) {
+			c := u.candidate(r, i)
+			if c == nil || !u.installable(c.id.Arch) || u.mods.hides(c.id) || !allow(c.id) {
+				continue
+			}
+			if best == nil || u.prefer(c, best, d) {
+				best = c
+			}
+		}
+	}
+	return best
+}
+
+func (u *universe) prefer(c, best *candidate, d rpmver.Dep) bool {
+	if x, y := c.id.Name == d.Name, best.id.Name == d.Name; x != y {
+		return x
+	}
+	if x, y := is32(c.id.Arch), is32(best.id.Arch); x != y {
+		return y
+	}
+	if c.id.Name == best.id.Name {
+		return c.id.EVR.Compare(best.id.EVR) > 0
+	}
+	if len(c.id.Name) != len(best.id.Name) {
+		return len(c.id.Name) < len(best.id.Name)
+	}
+	return c.id.Name < best.id.Name
+}
+
+func (u *universe) installable(arch string) bool {
+	return arch == "noarch" || u.isBase(arch) || u.baseArch == "x86_64" && is32(arch)
+}
