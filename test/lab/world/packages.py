@@ -9,6 +9,8 @@ import os
 from distros import HOST
 from model import ARCH, COMPAT, File, Pkg, conf
 
+RUNNING = os.environ.get("LAB_KERNEL", os.uname().release)
+
 # names of packages that every EL host has; their content is invented
 MASS = """acl attr audit audit-libs authselect bind-utils binutils brotli bzip2 bzip2-libs ca-certificates chkconfig chrony coreutils
 coreutils-common cpio cracklib cracklib-dicts cronie cronie-anacron crontabs crypto-policies cryptsetup-libs curl cyrus-sasl-lib dbus dbus-common dbus-daemon
@@ -178,7 +180,8 @@ def kernels(d, alma):
         core = {f"{mods}/kernel/drivers/net/e1000.ko.xz": File("module"), f"{mods}/kernel/fs/xfs/xfs.ko.xz": File("module")}
         if not alma and n == len(builds) - 1:
             # uname(2) cannot be changed in a namespace: the newest installed kernel owns the running one's folder
-            core[f"/usr/lib/modules/{os.uname().release}/kernel"] = File(dir=True)
+            if RUNNING != "none":
+                core[f"/usr/lib/modules/{RUNNING}"] = core[f"/usr/lib/modules/{RUNNING}/kernel"] = File(dir=True)
         crc = [f"kernel({s}) = {(c[1] if alma and c[1] else c[0])}" for s, c in SYMBOLS.items()]
         pk = lambda name, files, **kw: out.append(Pkg(name, evr, ARCH, files=files, source="kernel", **kw))
         uname = [f"kernel-uname-r = {ku}", "installonlypkg(kernel)"]
