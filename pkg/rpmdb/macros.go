@@ -64,21 +64,18 @@ func readMacros(r *os.Root) (macros, error) {
 }
 
 // macroFiles lists a directory of macro files, sorted, without what package
-// managers and editors leave behind, as rpm does.
+// managers and editors leave behind, as rpm does. What is no directory is empty.
 func macroFiles(r *os.Root, dir, prefix string) ([]string, error) {
+	var entries []fs.DirEntry
 	real, err := resolve(r, dir)
-	if errors.Is(err, fs.ErrNotExist) {
+	if err == nil {
+		entries, err = fs.ReadDir(r.FS(), real)
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, err
+	}
+	if err != nil {
 		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	entries, err := fs.ReadDir(r.FS(), real)
-	if err != nil {
-		if info, statErr := r.Lstat(real); statErr == nil && !info.IsDir() {
-			return nil, nil
-		}
-		return nil, err
 	}
 	var names []string
 	for _, e := range entries {

@@ -1,0 +1,166 @@
+package rpmdb_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/almamigrate/almamigrate/pkg/rpmdb"
+)
+
+// damaged is a database file that can be altered and put right again.
+type damaged struct {
+	path    string
+	backend rpmdb.Backend
+	data    []byte
+	truth   map[uint32][]byte
+	fixed   map[uint32][]byte // the immutable region of each header
+}
+
+func newDamaged(t *testing.T, data []byte, b rpmdb.Backend) *damaged {
+	d := &damaged{path: write(t, data), backend: b, data: data, truth: make(map[uint32][]byte), fixed: make(map[uint32][]byte)}
+	rows, err := readAll(d.path, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rows {
+		raw, err := r.Header.Immutable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.truth[r.Num], d.fixed[r.Num] = r.Header.Raw(), raw
+	}
+	return d
+}
+
+// check reads the file as it now is: the truth, or an error. A row may differ
+// in what no digest covers (what was added at installation), not elsewhere.
+func (d *damaged) check(t *testing.T, what string) (failed bool) {
+	t.Helper()
+	start := time.Now()
+	rows, err := readAll(d.path, d.backend)
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("%s: took %v", what, took)
+	}
+	if err != nil {
+		if !errors.Is(err, rpmdb.ErrCorrupt) && !errors.Is(err, rpmdb.ErrUnsupported) {
+			t.Errorf("%s: an error of no kind: %v", what, err)
+		}
+		return true
+	}
+	if len(rows) != len(d.truth) {
+		t.Errorf("%s: %d rows without an error, want %d", what, len(rows), len(d.truth))
+		return false
+	}
+	for _, r := range rows {
+		want, ok := d.truth[r.Num]
+		if !ok {
+			t.Errorf("%s: record %d never was", what, r.Num)
+			continue
+		}
+		if bytes.Equal(want, r.Header.Raw()) || r.Header.VerifyDigests() != nil {
+			continue
+		}
+		if raw, err := r.Header.Immutable(); err != nil || !bytes.Equal(raw, d.fixed[r.Num]) {
+			t.Errorf("%s: record %d is altered, and its digest agrees", what, r.Num)
+		}
+	}
+	return false
+}
+
+// flips alters single bytes: many in the head of each page, where the structure
+// is, and some anywhere.
+func (d *damaged) flips(t *testing.T, pageSize int) {
+	f, err := os.OpenFile(d.path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	old := time.Now().Add(-time.Hour)
+	rnd := rand.New(rand.NewPCG(1, 2))
+	tried, failed := 0, 0
+	flip := func(at int, to byte) {
+		if at >= len(d.data) || d.data[at] == to {
+			return
+		}
+		f.WriteAt([]byte{to}, int64(at))
+		os.Chtimes(d.path, old, old)
+		tried++
+		if d.check(t, fmt.Sprintf("byte %d of page %d, %#x to %#x", at%pageSize, at/pageSize, d.data[at], to)) {
+			failed++
+		}
+		f.WriteAt(d.data[at:at+1], int64(at))
+	}
+	stride := max(1, len(d.data)/pageSize/60)
+	for page := 0; page*pageSize < len(d.data); page++ {
+		at := page * pageSize
+		if page < 8 || page%stride == 0 {
+			for i := range 40 {
+				flip(at+i, d.data[min(at+i, len(d.data)-1)]^byte(1<<rnd.IntN(8)))
+			}
+		}
+		for range 4 {
+			i := at + rnd.IntN(pageSize)
+			flip(i, byte(rnd.IntN(256)))
+		}
+		// A page of zeros, as a lost write leaves it.
+		end := min(at+pageSize, len(d.data))
+		f.WriteAt(make([]byte, end-at), int64(at))
+		os.Chtimes(d.path, old, old)
+		d.check(t, fmt.Sprintf("page %d zeroed", page))
+		// A page in the place of another.
+		if page > 1 {
+			f.WriteAt(d.data[at-pageSize:at-pageSize+end-at], int64(at))
+			os.Chtimes(d.path, old, old)
+			d.check(t, fmt.Sprintf("page %d replaced by the one before", page))
+		}
+		f.WriteAt(d.data[at:end], int64(at))
+	}
+	if failed == 0 || d.check(t, "put right again") {
+		t.Errorf("%d of %d changes gave an error", failed, tried)
+	}
+	t.Logf("%d bytes altered, %d times an error", tried, failed)
+}
+
+func (d *damaged) truncations(t *testing.T, step int) {
+	for cut := len(d.data) - 1; cut > 0; cut -= step {
+		rewrite(t, d.path, d.data[:cut])
+		if !d.check(t, fmt.Sprintf("truncated to %d", cut)) {
+			t.Errorf("truncated to %d of %d: no error", cut, len(d.data))
+		}
+	}
+	rewrite(t, d.path, d.data)
+}
+
+func TestDamagedSQLite(t *testing.T) {
+	path := filepath.Join(makeSQLite(t, 0, 3, 90, 1, 40, 0, 2), "rpmdb.sqlite")
+	for _, size := range []int{4096, 512} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			run(t, fmt.Sprintf("pragma journal_mode=delete; pragma page_size=%d; vacuum;", size), "sqlite3", path)
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := newDamaged(t, data, rpmdb.SQLite)
+			d.flips(t, size)
+			d.truncations(t, len(data)/150)
+		})
+	}
+}
+
+func TestDamagedBDB(t *testing.T) {
+	rows := blobs(t, filepath.Join(makeSQLite(t, 0, 3, 90, 1, 40, 0, 2), "rpmdb.sqlite"), rpmdb.SQLite)
+	for _, size := range []int{512, 4096, 16384} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			d := newDamaged(t, load(t, rows, size, binary.LittleEndian), rpmdb.BDB)
+			d.flips(t, size)
+			d.truncations(t, len(d.data)/150)
+		})
+	}
+}
