@@ -63,6 +63,7 @@ type bdbFile struct {
 	records  uint32
 	spares   [32]uint32
 	seen     pageSet
+	alloc    allocator
 	page     []byte // copy of the hash page under way
 }
 
@@ -132,7 +133,8 @@ func (b *bdbFile) readMeta(m []byte) error {
 }
 
 // rows walks the buckets, each a chain of hash pages.
-func (b *bdbFile) rows(fn func(uint32, []byte) error) error {
+func (b *bdbFile) rows(alloc allocator, fn func(uint32, []byte) error) error {
+	b.alloc = alloc
 	b.seen = newPageSet(b.pages)
 	b.seen.add(0)
 	b.page = make([]byte, b.pageSize)
@@ -255,7 +257,7 @@ func (b *bdbFile) hashPage(n uint32, p []byte, fn func(key uint32, value []byte,
 		var value []byte
 		switch v[0] {
 		case bdbItemData:
-			value = append([]byte(nil), v[1:]...)
+			value = append(b.alloc(len(v)-1), v[1:]...)
 		case bdbItemOverflow:
 			if value, err = b.overflow(n, i+1, v); err != nil {
 				return err
@@ -282,7 +284,7 @@ func (b *bdbFile) overflow(from uint32, i int, it []byte) ([]byte, error) {
 	if total > int64(b.pages)*int64(b.pageSize) {
 		return nil, corrupt("page %d: item %d claims %d bytes, more than the file has", from, i, total)
 	}
-	value := make([]byte, 0, total)
+	value := b.alloc(int(total))
 	prev := uint32(0)
 	for n != 0 {
 		p, err := b.load(n, from)

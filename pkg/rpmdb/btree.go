@@ -16,7 +16,7 @@ const (
 )
 
 // table calls fn with every row of a table, in the order of row ids. The
-// payload's memory is given away.
+// payload lies in memory from s.alloc.
 func (s *sqliteFile) table(name string, root uint32, fn func(rowid int64, payload []byte) error) error {
 	last := int64(math.MinInt64)
 	return s.subtree(name, root, 0, 0, math.MaxInt64, &last, fn)
@@ -31,7 +31,8 @@ func (s *sqliteFile) subtree(table string, n, from uint32, depth int, top int64,
 	if err != nil {
 		return err
 	}
-	p := append(make([]byte, 0, len(shared)), shared...)
+	p := append(s.nodes[depth][:0], shared...)
+	s.nodes[depth] = p
 	base := 0
 	if n == 1 {
 		base = sqliteHeaderLen
@@ -151,8 +152,7 @@ func (s *sqliteFile) cell(n uint32, i int, c []byte) (rowid int64, payload []byt
 	if size > len(c) {
 		return 0, nil, 0, corrupt("page %d: cell %d has %d bytes, the page ends after %d", n, i, size, len(c))
 	}
-	payload = make([]byte, 0, total)
-	payload = append(payload, c[a+b:a+b+local]...)
+	payload = append(s.alloc(int(total)), c[a+b:a+b+local]...)
 	if !spilled {
 		return rowid, payload, size, nil
 	}

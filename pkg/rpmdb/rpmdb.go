@@ -46,7 +46,7 @@ func (b Backend) file() string {
 	return ""
 }
 
-// Row is one header of the database. It owns its memory.
+// Row is one header of the database.
 type Row struct {
 	Num    uint32 // rpm's record number (hnum)
 	Header *rpmhdr.Header
@@ -136,13 +136,29 @@ func (db *DB) takeReady() snapshot {
 
 // A snapshot is one state of the database.
 type snapshot interface {
-	// rows calls fn with every record. The memory of blob is given away.
-	rows(fn func(num uint32, blob []byte) error) error
+	// rows calls fn with every record, blob lying in memory that alloc gave.
+	rows(alloc allocator, fn func(num uint32, blob []byte) error) error
 	// changed reports whether a writer has been at work since the snapshot was
 	// taken, so that what was read may be a mixture; busy, whether one was
 	// shortly before.
 	changed() (changed, busy bool, err error)
 	close()
+}
+
+// An allocator returns an empty slice that can take n bytes.
+type allocator func(n int) []byte
+
+func fresh(n int) []byte { return make([]byte, 0, n) }
+
+// reused returns an allocator that gives the same memory out again and again.
+func reused() allocator {
+	var buf []byte
+	return func(n int) []byte {
+		if cap(buf) < n {
+			buf = make([]byte, 0, max(n, 2*cap(buf), 64<<10))
+		}
+		return buf[:0]
+	}
 }
 
 // snapshot opens the database files as they are now. busy says that the error
@@ -202,14 +218,25 @@ var errStop = errors.New("stop")
 // rows yielded before an error are not to be relied on as a whole. Errors wrap
 // ErrCorrupt, ErrChanged or what the system returned.
 //
-// When a writer interferes, the database is read again and the iteration goes
+// Every row owns its memory. When a writer interferes, the database is read again and the iteration goes
 // on, provided that every row yielded already is still there unchanged.
-func (db *DB) Rows() iter.Seq2[Row, error] {
+func (db *DB) Rows() iter.Seq2[Row, error] { return db.each(fresh) }
+
+// Transient is Rows without its cost in memory: a row's header is good until
+// the next one is asked for, its memory then being used again. Strings and
+// numbers taken from it stay; what Bytes and Raw return does not.
+func (db *DB) Transient() iter.Seq2[Row, error] { return db.each(nil) }
+
+// each yields rows in memory from alloc, nil meaning memory used again.
+func (db *DB) each(alloc allocator) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
-		seed := maphash.MakeSeed()
-		given := make(map[uint32]uint64)
+		alloc := alloc
+		if alloc == nil {
+			alloc = reused()
+		}
+		w := &walk{db: db, alloc: alloc, seed: maphash.MakeSeed(), given: make(map[uint32]uint64), yield: yield}
 		for attempt := 1; ; attempt++ {
-			again, err := db.pass(seed, given, yield)
+			again, err := w.pass()
 			if err == nil || errors.Is(err, errStop) {
 				return
 			}
@@ -222,27 +249,37 @@ func (db *DB) Rows() iter.Seq2[Row, error] {
 	}
 }
 
+// walk is one iteration over the rows, of as many passes as a writer makes
+// necessary.
+type walk struct {
+	db    *DB
+	alloc allocator
+	seed  maphash.Seed
+	given map[uint32]uint64 // what was yielded: number and hash of the record
+	yield func(Row, error) bool
+}
+
 // pass walks one snapshot and yields what earlier passes did not. again says
 // that the snapshot did not hold still.
-func (db *DB) pass(seed maphash.Seed, given map[uint32]uint64, yield func(Row, error) bool) (again bool, err error) {
-	s := db.takeReady()
+func (w *walk) pass() (again bool, err error) {
+	s := w.db.takeReady()
 	if s == nil {
 		var busy bool
-		if s, busy, err = db.snapshot(); err != nil {
+		if s, busy, err = w.db.snapshot(); err != nil {
 			return busy, err
 		}
 	}
 	defer s.close()
 
-	missing := len(given)
+	missing := len(w.given)
 	seen := make(map[uint32]bool)
-	err = s.rows(func(num uint32, blob []byte) error {
+	err = s.rows(w.alloc, func(num uint32, blob []byte) error {
 		if seen[num] {
 			return corrupt("record %d is there twice", num)
 		}
 		seen[num] = true
-		sum := maphash.Bytes(seed, blob)
-		if old, ok := given[num]; ok {
+		sum := maphash.Bytes(w.seed, blob)
+		if old, ok := w.given[num]; ok {
 			if missing--; old != sum {
 				return fmt.Errorf("%w: record %d is no longer what it was", ErrChanged, num)
 			}
@@ -252,8 +289,8 @@ func (db *DB) pass(seed maphash.Seed, given map[uint32]uint64, yield func(Row, e
 		if err != nil {
 			return fmt.Errorf("%w: record %d: %w", ErrCorrupt, num, err)
 		}
-		given[num] = sum
-		if !yield(Row{Num: num, Header: h}, nil) {
+		w.given[num] = sum
+		if !w.yield(Row{Num: num, Header: h}, nil) {
 			return errStop
 		}
 		return nil

@@ -430,3 +430,28 @@ func TestRecentDamageIsTriedAgain(t *testing.T) {
 		t.Errorf("%d rows, %v", len(rows), err)
 	}
 }
+
+func TestTransientGivesTheSame(t *testing.T) {
+	path := filepath.Join(makeSQLite(t, manyFiles...), "rpmdb.sqlite")
+	want := oracle(t, path)
+	for _, file := range []struct {
+		path    string
+		backend rpmdb.Backend
+	}{{path, rpmdb.SQLite}, {write(t, load(t, want, 1024, binary.LittleEndian)), rpmdb.BDB}} {
+		db, err := rpmdb.OpenFile(file.path, file.backend)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make(map[uint32][]byte)
+		for row, err := range db.Transient() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got[row.Num] = slices.Clone(row.Header.Raw())
+		}
+		db.Close()
+		if d := differ(want, got); d != "" {
+			t.Errorf("%s: %s", file.backend, d)
+		}
+	}
+}

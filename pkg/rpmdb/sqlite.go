@@ -37,6 +37,8 @@ type sqliteFile struct {
 	pages    uint32
 	first    []byte // copy of page 1
 	seen     pageSet
+	alloc    allocator
+	nodes    [maxDepth + 1][]byte // copies of the pages from the root to the one under way
 }
 
 func newSQLite(root *os.Root, name string, f *os.File) (*sqliteFile, error) {
@@ -162,7 +164,8 @@ func (s *sqliteFile) page(n, from uint32) ([]byte, error) {
 // rows reads the table of headers, and the table of names to know that it is
 // whole: every header has exactly one name, and rpm writes both in one
 // transaction.
-func (s *sqliteFile) rows(fn func(uint32, []byte) error) error {
+func (s *sqliteFile) rows(alloc allocator, fn func(uint32, []byte) error) error {
+	s.alloc = reused()
 	tables, err := s.schema()
 	if err != nil {
 		return err
@@ -172,6 +175,7 @@ func (s *sqliteFile) rows(fn func(uint32, []byte) error) error {
 		return corrupt("there is no table Packages: is this an rpm database?")
 	}
 	var found []uint32
+	s.alloc = alloc
 	err = s.table("Packages", root, func(rowid int64, payload []byte) error {
 		if rowid <= 0 || rowid > 1<<32-1 {
 			return corrupt("table Packages: record number %d", rowid)
@@ -190,6 +194,7 @@ func (s *sqliteFile) rows(fn func(uint32, []byte) error) error {
 	if !ok {
 		return corrupt("there is no table Name to count against; \"rpm --rebuilddb\" on the host makes it")
 	}
+	s.alloc = reused()
 	named := make(map[uint32]bool, len(found))
 	err = s.table("Name", names, func(rowid int64, payload []byte) error {
 		num, err := numberColumn(payload)

@@ -59,25 +59,39 @@ func (h *Header) WriteImmutable(w io.Writer) (int64, error) {
 // VerifyDigests compares the immutable region with the strongest digest that
 // the header carries (SHA3-256, SHA-256, SHA-1), which is what the headers of
 // the installed-package database have beside them. It returns nil if they
-// agree, an error that wraps ErrDigest if they differ, and ErrNoDigest if there
-// is nothing to compare. Entries added at installation (install time, file
-// states) are covered by no digest.
+// agree, an error that wraps ErrDigest if they differ, and one that wraps
+// ErrNoDigest if there is nothing to compare. Entries added at installation
+// (install time, file states) are covered by no digest.
 //
 // This finds damage, not forgery: only a signature tells who made a header.
-func (h *Header) VerifyDigests() error { return h.VerifyDigestsOf(h) }
+func (h *Header) VerifyDigests() error { return h.verify(h, strongest) }
 
 // VerifyDigestsOf is VerifyDigests for a package file, where the digests
 // stand in the signature header sig.
-func (h *Header) VerifyDigestsOf(sig *Header) error {
-	for _, d := range []struct {
-		tag  Tag
-		name string
-		make func() hash.Hash
-	}{
-		{TagSHA3Header, "SHA3-256", func() hash.Hash { return sha3.New256() }},
-		{TagSHA256Header, "SHA-256", sha256.New},
-		{TagSHA1Header, "SHA-1", sha1.New},
-	} {
+func (h *Header) VerifyDigestsOf(sig *Header) error { return h.verify(sig, strongest) }
+
+// CheckDamage is VerifyDigests with the digest that is the fastest to compute,
+// SHA-1 where there is one: as good against accidents, and useless against
+// anything else. Where a signature is verified, neither is needed.
+func (h *Header) CheckDamage() error { return h.verify(h, fastest) }
+
+type digest struct {
+	tag  Tag
+	name string
+	make func() hash.Hash
+}
+
+var (
+	digestSHA1   = digest{TagSHA1Header, "SHA-1", sha1.New}
+	digestSHA256 = digest{TagSHA256Header, "SHA-256", sha256.New}
+	digestSHA3   = digest{TagSHA3Header, "SHA3-256", func() hash.Hash { return sha3.New256() }}
+
+	strongest = []digest{digestSHA3, digestSHA256, digestSHA1}
+	fastest   = []digest{digestSHA1, digestSHA256, digestSHA3}
+)
+
+func (h *Header) verify(sig *Header, order []digest) error {
+	for _, d := range order {
 		want := sig.String(d.tag)
 		if want == "" {
 			continue
