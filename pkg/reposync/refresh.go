@@ -231,7 +231,7 @@ func (a *attempt) signature(ctx context.Context, c *cached, bust bool) error {
 		a.warnings = append(a.warnings, fmt.Sprintf("repository %s was signed before and is not any more", a.repo.ID))
 	}
 	c.sig, err = judgeSignature(a.repo, c.raw, c.asc)
-	if err != nil && !bust && errors.Is(err, ErrSignature) && c.asc != nil {
+	if errors.Is(err, errBadSignature) && !bust && a.mirror.Scheme != "file" {
 		// The two files may be from before and after an update.
 		return fmt.Errorf("%w: %w", err, errMidSync)
 	}
@@ -258,6 +258,10 @@ func judgeSignature(r Repo, repomd, asc []byte) (*rpmsig.Result, error) {
 	if res.Status == rpmsig.Good {
 		return &res, nil
 	}
+	sentinel := ErrSignature
+	if res.Status == rpmsig.Bad {
+		sentinel = errBadSignature
+	}
 	text := "repomd.xml.asc: signature " + string(res.Status)
 	if res.KeyID != "" {
 		text += ", key " + res.KeyID
@@ -265,8 +269,11 @@ func judgeSignature(r Repo, repomd, asc []byte) (*rpmsig.Result, error) {
 	if res.Reason != "" {
 		text += " (" + res.Reason + ")"
 	}
-	return nil, fmt.Errorf("%s: %w", text, ErrSignature)
+	return nil, fmt.Errorf("%s: %w", text, sentinel)
 }
+
+// errBadSignature is a signature that does not fit, as against one that cannot be judged.
+var errBadSignature = fmt.Errorf("%w", ErrSignature)
 
 // older compares two repomd.xml: by revision where both are numbers (createrepo_c writes the time), else by the newest
 // time stamp of their records.

@@ -1,0 +1,9 @@
+package reposync
+
+var (
+	ParseMirrorlist = parseMirrorlist
+	ParseMetalink   = parseMetalink
+	ContentRange    = contentRange
+	Join            = join
+	CacheName       = cacheName
+)
