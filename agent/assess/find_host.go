@@ -194,9 +194,8 @@ func (a *assessor) findHostRepos() {
 			supplies = fmt.Sprintf(" %s most likely %s from it.", plural(from, "installed package"), verb(from, "comes", "come"))
 		}
 		owner := byName[r.OwnedBy]
-		sig := owner != nil && strings.HasPrefix(owner.p.Name, "centos-release-") && owner.res.Verdict == Missing
 		switch {
-		case owner != nil && owner.leaves && (owner.branding || owner.obsolete) && !a.redefined(owner, r) || sig:
+		case owner != nil && owner.leaves && !a.redefined(owner, r):
 			a.raise(Finding{
 				ID: idRepoVanishes, Severity: Warning,
 				Resources: []Resource{{"repo", r.ID, r.Name}, {"file", r.File, "owned by " + owner.res.NEVRA}},

@@ -189,7 +189,7 @@ func (a *assessor) findDowngrades() {
 	var older collection
 	for i := range a.judged {
 		j := &a.judged[i]
-		if j.res.Verdict == Older && j.target.repo.Enabled && j.held == "" {
+		if j.res.Verdict == Older && j.target.repo.Enabled && j.held == "" && (j.group < 0 || j.group == i) {
 			older.add(j, "would become "+j.target.nevra().EVR.String())
 		}
 	}

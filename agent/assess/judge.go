@@ -149,7 +149,7 @@ func (a *assessor) judgeBranding(j *judged) bool {
 			}
 			to = append(to, c.nevra().String())
 		} else {
-			to = append(to, name)
+			to = append(to, name+" (not in the repositories read)")
 		}
 	}
 	if len(rep.To) == 0 {

@@ -96,19 +96,19 @@ func (a *assessor) repoOfKey(p *inventory.Package, o Origin) string {
 		r := &a.inv.Repos[i]
 		s := 0
 		if a.repoHasKey(r, p.Signature.Fingerprint, o.KeyID) {
-			s += 8
+			s += 16
 		}
 		if o.Owner != ownerUnknown && (r.ID == o.Owner || strings.Contains(r.ID, o.Owner) || strings.HasPrefix(r.OwnedBy, o.Owner)) {
-			s += 4
+			s += 2
 		}
 		if s == 0 {
 			continue
 		}
 		if r.Enabled {
-			s += 2
+			s += 8
 		}
 		if !auxiliaryRepo(r.ID) {
-			s++
+			s += 4
 		}
 		if s > score {
 			best, score = r.ID, s
