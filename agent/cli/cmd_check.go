@@ -21,7 +21,6 @@ import (
 	"github.com/almamigrate/almamigrate/agent/report"
 	"github.com/almamigrate/almamigrate/agent/target"
 	"github.com/almamigrate/almamigrate/pkg/reposync"
-	"github.com/almamigrate/almamigrate/pkg/rpmsig"
 )
 
 // checkFlags are the flags of check.
@@ -87,7 +86,7 @@ func verdictNames() string {
 // rejects what cannot be meant.
 func (f *checkFlags) settle(a *app) error {
 	if f.failOn == "" {
-		f.failOn = a.cfg.FailOn
+		f.failOn = string(a.cfg.Main.FailOn)
 	}
 	switch f.failOn {
 	case "":
@@ -102,7 +101,7 @@ func (f *checkFlags) settle(a *app) error {
 		}
 	}
 	if f.mirror == "" {
-		f.mirror = a.cfg.Mirror
+		f.mirror = a.cfg.Repos.Mirror
 	}
 	f.mirror = strings.TrimSuffix(f.mirror, "/")
 	if f.mirror != "" {
@@ -110,7 +109,7 @@ func (f *checkFlags) settle(a *app) error {
 			return usageError("cannot use the mirror %s: %v", f.mirror, err)
 		}
 	}
-	f.offline = f.offline || a.cfg.Offline
+	f.offline = f.offline || a.cfg.Repos.Offline
 	return nil
 }
 
@@ -132,9 +131,9 @@ func (a *app) check(ctx context.Context, f checkFlags) error {
 	if err := f.settle(a); err != nil {
 		return err
 	}
-	opt := target.Options{Mirror: f.mirror, Repos: map[string]string{}, GPGCheck: reposync.Check(a.cfg.RepoGPGCheck), Transport: a.transport()}
-	for id, u := range a.cfg.RepoURLs {
-		opt.Repos[id] = u
+	opt := target.Options{Mirror: f.mirror, Repos: map[string]string{}, GPGCheck: reposync.Check(a.cfg.Trust.RepoGPGCheck), Transport: a.transport()}
+	for id, r := range a.cfg.Repo {
+		opt.Repos[id] = r.URL
 	}
 	for _, r := range f.repos {
 		id, u, ok := strings.Cut(r, "=")
@@ -146,7 +145,7 @@ func (a *app) check(ctx context.Context, f checkFlags) error {
 		}
 		opt.Repos[id] = u
 	}
-	keyFiles := a.cfg.ExtraKeys
+	keyFiles := a.cfg.Trust.ExtraKeys
 	if f.demo {
 		d, err := unpackDemo()
 		if err != nil {
@@ -223,10 +222,11 @@ func exitCode(res *assess.Assessment, failOn string) int {
 
 // transport is what every repository gets from the configuration.
 func (a *app) transport() reposync.Repo {
+	r := a.cfg.Repos
 	return reposync.Repo{
-		Proxy: a.cfg.Proxy, ProxyUsername: a.cfg.ProxyUsername, ProxyPassword: a.cfg.ProxyPassword,
-		SSLCACert: a.cfg.SSLCACert, SSLClientCert: a.cfg.SSLClientCert, SSLClientKey: a.cfg.SSLClientKey,
-		SSLNoVerify: !a.cfg.SSLVerify,
+		Proxy: r.Proxy, ProxyUsername: r.ProxyUsername, ProxyPassword: r.ProxyPassword,
+		SSLCACert: r.SSLCACert, SSLClientCert: r.SSLClientCert, SSLClientKey: r.SSLClientKey,
+		SSLNoVerify: !r.SSLVerify,
 	}
 }
 
@@ -235,7 +235,7 @@ func (a *app) fetch(ctx context.Context, cat *catalog.Catalog, inv *inventory.In
 	if opt.Transport.Proxy == "" {
 		opt.Transport.Proxy = inv.DNF.Proxy
 	}
-	dir, cleanup, err := cacheDir(f.cacheDir, a.cfg.CacheDir)
+	dir, cleanup, err := cacheDir(f.cacheDir, a.cfg.Main.CacheDir)
 	if err != nil {
 		return nil, err
 	}
@@ -244,26 +244,50 @@ func (a *app) fetch(ctx context.Context, cat *catalog.Catalog, inv *inventory.In
 	defer p.done()
 	p.say("fetching the AlmaLinux repositories ...")
 	syncer, err := reposync.New(reposync.Options{
-		CacheDir: dir, Offline: f.offline, MaxAge: a.cfg.MetadataExpire, Timeout: a.cfg.Timeout, Retries: a.cfg.Retries,
+		CacheDir: dir, Offline: f.offline, MaxAge: a.cfg.Repos.MetadataExpire, Timeout: a.cfg.Repos.Timeout, Retries: a.cfg.Repos.Retries,
 		UserAgent: "almamigrate/" + Version,
-		Logger:    a.log,
-		Progress: func(e reposync.Event) {
-			if e.Total > 0 {
-				p.say("%s: %s %d of %d KiB", e.Repo, e.File, e.Done>>10, e.Total>>10)
-			} else {
-				p.say("%s: %s", e.Repo, e.File)
-			}
-		},
+		Progress:  func(e reposync.Event) { a.event(p, e) },
 	})
 	if err != nil {
 		return nil, err
 	}
-	a.addMirrorKey(ctx, syncer, cat, inv, &opt)
-	plan, err := target.Select(cat, inv, opt)
+	ring := target.Keyring(ctx, syncer, dir, cat, inv, opt)
+	plan, err := target.Select(cat, inv, ring, opt)
 	if err != nil {
 		return nil, &UserError{Err: err, Code: ExitNotSupported, Hint: "name the repositories with --repo ID=URL"}
 	}
 	return target.Fetch(ctx, syncer, plan)
+}
+
+// event shows what the fetch is at, and logs it for --debug.
+func (a *app) event(p *progress, e reposync.Event) {
+	switch e.Kind {
+	case reposync.EventDownload:
+		if e.Total > 0 {
+			p.say("%s: %s, %d of %d KiB", e.Repo, e.File, e.Done>>10, e.Total>>10)
+		} else {
+			p.say("%s: %s", e.Repo, e.File)
+		}
+		if e.Done != e.Total {
+			return // only the end is worth a line in a log
+		}
+	case reposync.EventRetry:
+		p.say("%s: trying again: %v", e.Repo, e.Err)
+	case reposync.EventWait:
+		p.say("%s: waiting for %s", e.Repo, e.Detail)
+	case reposync.EventIndex:
+		p.say("%s: reading the metadata", e.Repo)
+	}
+	attrs := []any{"kind", string(e.Kind), "repo", e.Repo}
+	for _, kv := range []struct{ k, v string }{{"url", e.URL}, {"file", e.File}, {"detail", e.Detail}} {
+		if kv.v != "" {
+			attrs = append(attrs, kv.k, kv.v)
+		}
+	}
+	if e.Err != nil {
+		attrs = append(attrs, "error", e.Err.Error())
+	}
+	a.log.Debug("repository", attrs...)
 }
 
 // cacheDir finds a folder that can be written: the one asked for, the
@@ -304,5 +328,3 @@ func runID() string {
 	s := hex.EncodeToString(b[:])
 	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
 }
-
-var _ = rpmsig.ParseKeys

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/almamigrate/almamigrate/agent/catalog"
 	"github.com/almamigrate/almamigrate/agent/config"
 	"github.com/almamigrate/almamigrate/agent/inventory"
 	"github.com/almamigrate/almamigrate/pkg/reposync"
@@ -83,7 +84,15 @@ func explainError(err error) *UserError {
 	case errors.Is(err, context.Canceled):
 		e.Code = ExitInterrupted
 		e.Hint = "nothing was changed; run the same command again"
-	case errors.Is(err, config.ErrInvalid):
+	case errors.Is(err, catalog.ErrData):
+		e.Code = ExitUsage
+		e.Hint = "correct or remove the file in " + catalog.Dir
+	case errors.Is(err, reposync.ErrCache):
+		e.Hint = "name another folder with --cache-dir DIR"
+	case errors.Is(err, reposync.ErrConfig):
+		e.Code = ExitUsage
+		e.Hint = "the settings are described in almamigrate.conf(5)"
+	case errors.Is(err, config.ErrConfig):
 		e.Code = ExitUsage
 		e.Hint = "correct the line; the settings are described in almamigrate.conf(5)"
 	case errors.Is(err, inventory.ErrNotEL):

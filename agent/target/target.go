@@ -4,9 +4,7 @@ package target
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"sort"
 	"strings"
 
@@ -44,13 +42,12 @@ type Planned struct {
 // Select names the repositories of the AlmaLinux side: those that AlmaLinux
 // enables by default, those that the host's enabled repositories map to, and
 // the others, which are consulted so that "in CRB, which is off" can be said.
-func Select(cat *catalog.Catalog, inv *inventory.Inventory, opt Options) ([]Planned, error) {
+func Select(cat *catalog.Catalog, inv *inventory.Inventory, ring *rpmsig.Keyring, opt Options) ([]Planned, error) {
 	major := Major(inv.Host.Major)
 	known := cat.TargetRepos(major, inv.Host.Arch)
 	if len(known) == 0 && len(opt.Repos) == 0 {
 		return nil, fmt.Errorf("cannot name the AlmaLinux %d repositories for %s: the catalogue has none", major, inv.Host.Arch)
 	}
-	ring := trustedKeys(cat, inv, major, opt.Keys)
 	from := mappedFrom(cat, inv)
 	single := map[string]string{}
 	for id, u := range opt.Repos {
@@ -65,10 +62,10 @@ func Select(cat *catalog.Catalog, inv *inventory.Inventory, opt Options) ([]Plan
 			src.BaseURLs = []string{single[r.ID]}
 			delete(single, r.ID)
 		case opt.Mirror != "":
-			src.BaseURLs = []string{r.MirrorURL(opt.Mirror, major, inv.Host.Arch)}
+			src.BaseURLs = []string{r.URLUnder(opt.Mirror)}
 		default:
-			src.BaseURLs = []string{r.URL(major, inv.Host.Arch)}
-			src.Mirrorlist = r.MirrorlistURL(major, inv.Host.Arch)
+			src.BaseURLs = []string{r.URL()}
+			src.Mirrorlist = r.MirrorlistURL()
 		}
 		p := Planned{Source: src}
 		p.ID, p.Name, p.URL = r.ID, r.Name, src.BaseURLs[0]
@@ -105,45 +102,6 @@ func mappedFrom(cat *catalog.Catalog, inv *inventory.Inventory) map[string][]str
 		sort.Strings(ids)
 	}
 	return from
-}
-
-// trustedKeys are those keys at hand whose fingerprint is pinned for AlmaLinux,
-// wherever they were found, and those that the administrator named.
-func trustedKeys(cat *catalog.Catalog, inv *inventory.Inventory, major int, extra []*rpmsig.Key) *rpmsig.Keyring {
-	ring := rpmsig.NewKeyring(extra...)
-	pinned := map[string]bool{}
-	for _, fp := range cat.PinnedFingerprints(major) {
-		pinned[fp] = true
-	}
-	for _, k := range inv.Keys {
-		if !pinned[k.Fingerprint] {
-			continue
-		}
-		keys, _ := rpmsig.ParseKeys([]byte(k.Armored))
-		for _, key := range keys {
-			if pinned[key.Fingerprint] {
-				ring.Add(key)
-			}
-		}
-	}
-	return ring
-}
-
-// ReadKeys reads the key files that the administrator trusts.
-func ReadKeys(files []string) ([]*rpmsig.Key, error) {
-	var all []*rpmsig.Key
-	for _, name := range files {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read the trusted key: %w", err)
-		}
-		keys, problems := rpmsig.ParseKeys(data)
-		if len(keys) == 0 {
-			return nil, fmt.Errorf("cannot use the trusted key file %s: %w", name, errors.Join(append(problems, errors.New("no key in it"))...))
-		}
-		all = append(all, keys...)
-	}
-	return all, nil
 }
 
 // Fetch brings the repositories up to date. A repository that cannot be had is
