@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -151,6 +153,35 @@ func TestDamagedSQLite(t *testing.T) {
 			d.flips(t, size)
 			d.truncations(t, len(data)/150)
 		})
+	}
+}
+
+// TestLostCells takes a row away by lowering a page's cell count, as one bad
+// byte can. SQLite itself notices nothing and gives a shorter list.
+func TestLostCells(t *testing.T) {
+	path := filepath.Join(makeSQLite(t, 3, 3, 3, 3, 3, 3, 3, 3), "rpmdb.sqlite")
+	run(t, "pragma journal_mode=delete; vacuum;", "sqlite3", path)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, _ := strconv.Atoi(strings.TrimSpace(run(t, "", "sqlite3", path, "select rootpage from sqlite_schema where name = 'Packages'")))
+	at := (page - 1) * 4096
+	if data[at] == 5 { // an interior page: go on to its last child
+		page = int(binary.BigEndian.Uint32(data[at+8:]))
+		at = (page - 1) * 4096
+	}
+	if data[at] != 13 || data[at+4] < 2 {
+		t.Fatalf("page %d is no leaf with two rows: % x", page, data[at:at+8])
+	}
+	data[at+4]--
+	rewrite(t, path, data)
+	if got := oracle(t, path); len(got) != 7 {
+		t.Logf("SQLite gives %d of 8 rows", len(got))
+	}
+	_, err = readAll(path, rpmdb.SQLite)
+	if !errors.Is(err, rpmdb.ErrCorrupt) || !strings.Contains(err.Error(), fmt.Sprintf("page %d:", page)) {
+		t.Errorf("got %v, want an error that names page %d", err, page)
 	}
 }
 
