@@ -118,7 +118,7 @@ type interner struct {
 }
 
 func newInterner(seed uint64, skip int) *interner {
-	return &interner{seed: seed, skip: skip, slots: make([]uint64, 1<<12)}
+	return &interner{seed: seed, skip: skip, slots: make([]uint64, 1<<14)}
 }
 
 // intern returns the offset of enc[skip:], which is added if it is new; then
@@ -193,6 +193,9 @@ func newStringTable() *stringTable {
 }
 
 func (t *stringTable) add(s []byte) uint32 {
+	if len(s) == 0 && t.used > 0 {
+		return 0
+	}
 	t.enc = append(t.enc[:0], 0, 0, 0, 0)
 	t.enc = binary.AppendUvarint(t.enc, uint64(len(s)))
 	t.enc = append(t.enc, s...)
@@ -233,15 +236,28 @@ type chains struct {
 	strs  *stringTable
 	heads []uint32 // per string with a chain: its last node; string heads hold index+1
 	owner []uint32 // per head: the string's offset
-	nodes []chainNode
+	nodes [][]chainNode
+	n     int // nodes in all
 }
 
-type chainNode struct{ val, aux, next uint32 } // next is index+1
+// chainNode is a link; next is the index of the one before, plus one.
+type chainNode struct{ val, aux, next uint32 }
+
+const chainChunk = 1 << 14
+
+// node returns the node of an index plus one, nil for 0.
+func (c *chains) node(i uint32) *chainNode {
+	if i == 0 {
+		return nil
+	}
+	i--
+	return &c.nodes[i/chainChunk][i%chainChunk]
+}
 
 // last returns the node most recently added for a string.
 func (c *chains) last(str uint32) *chainNode {
 	if h := c.strs.head(str); h != 0 {
-		return &c.nodes[c.heads[h-1]-1]
+		return c.node(c.heads[h-1])
 	}
 	return nil
 }
@@ -254,8 +270,13 @@ func (c *chains) add(str, val, aux uint32) {
 		h = uint32(len(c.heads))
 		c.strs.setHead(str, h)
 	}
-	c.nodes = append(c.nodes, chainNode{val, aux, c.heads[h-1]})
-	c.heads[h-1] = uint32(len(c.nodes))
+	if c.n%chainChunk == 0 {
+		c.nodes = append(c.nodes, make([]chainNode, 0, chainChunk))
+	}
+	last := &c.nodes[len(c.nodes)-1]
+	*last = append(*last, chainNode{val, aux, c.heads[h-1]})
+	c.n++
+	c.heads[h-1] = uint32(c.n)
 }
 
 const maxBlob = 1 << 31

@@ -2,6 +2,7 @@ package repodata_test
 
 import (
 	"io"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -29,8 +30,8 @@ func compareIndex(t *testing.T, ix *repodata.Index, primary io.Reader) {
 		if err != nil {
 			return err
 		}
-		if d := cmp.Diff(p, got); d != "" {
-			t.Fatalf("package %d %s (-xml +index):\n%s", n, p.NEVRA, d)
+		if !reflect.DeepEqual(p, got) {
+			t.Fatalf("package %d %s (-xml +index):\n%s", n, p.NEVRA, cmp.Diff(p, got))
 		}
 		if ix.NEVRA(n) != p.NEVRA {
 			t.Fatalf("package %d: NEVRA %s, want %s", n, ix.NEVRA(n), p.NEVRA)

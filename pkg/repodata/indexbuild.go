@@ -92,6 +92,9 @@ type indexBuilder struct {
 	files   []uint32           // and in strs
 	enc     []byte
 	entries int
+	memo    [memoSize]memoDep
+	ver     memoString
+	rel     memoString
 	mod     blob
 	pkgMod  blob
 }
@@ -111,14 +114,10 @@ func newIndexBuilder() *indexBuilder {
 // string are in package order.
 func (b *indexBuilder) refer(str uint32, rel int) {
 	val := uint32(len(b.offs))<<relBits | uint32(rel)
-	for n := b.refs.last(str); n != nil && n.val>>relBits == val>>relBits; {
+	for n := b.refs.last(str); n != nil && n.val>>relBits == val>>relBits; n = b.refs.node(n.next) {
 		if n.val == val {
 			return
 		}
-		if n.next == 0 {
-			break
-		}
-		n = &b.refs.nodes[n.next-1]
 	}
 	b.refs.add(str, val, 0)
 }
@@ -133,8 +132,41 @@ const (
 	depVersion
 )
 
+// memoSize is the number of entries kept as they were written, by their hash:
+// more than half of all Requires are the same few hundred.
+const memoSize = 1 << 12
+
+type memoDep struct {
+	raw       []byte
+	name, ref uint32
+}
+
+// memoString is the string that was asked for last: a package gives most of its
+// Provides the same version and release.
+type memoString struct {
+	s   []byte
+	ref uint32
+}
+
+func (m *memoString) add(t *stringTable, s []byte) uint32 {
+	if string(s) != string(m.s) {
+		m.s = append(m.s[:0], s...)
+		m.ref = t.add(s)
+	}
+	return m.ref
+}
+
 func (b *indexBuilder) dep(k DepKind, d *rawDep) error {
 	b.entries++
+	var memo *memoDep
+	if k == Requires && d.raw != nil {
+		memo = &b.memo[hashBytes(d.raw, b.strs.seed)%memoSize]
+		if string(memo.raw) == string(d.raw) {
+			b.lists[k] = append(b.lists[k], memo.ref)
+			b.refer(memo.name, relRequires)
+			return nil
+		}
+	}
 	name := b.strs.add(d.name)
 	flags := byte(d.flags>>1) & (depLess | depGreater | depEqual)
 	if d.flags&rpmver.PreReq != 0 {
@@ -147,11 +179,16 @@ func (b *indexBuilder) dep(k DepKind, d *rawDep) error {
 	e = append(e, flags)
 	if flags&depVersion != 0 {
 		e = binary.AppendUvarint(e, uint64(d.epoch))
-		e = binary.AppendUvarint(e, uint64(b.strs.add(d.ver)))
-		e = binary.AppendUvarint(e, uint64(b.strs.add(d.rel)))
+		e = binary.AppendUvarint(e, uint64(b.ver.add(b.strs, d.ver)))
+		e = binary.AppendUvarint(e, uint64(b.rel.add(b.strs, d.rel)))
 	}
 	b.enc = e
-	b.lists[k] = append(b.lists[k], b.deps.intern(e, hashBytes(e, b.deps.seed)))
+	ref := b.deps.intern(e, hashBytes(e, b.deps.seed))
+	b.lists[k] = append(b.lists[k], ref)
+	if memo != nil {
+		memo.raw = append(memo.raw[:0], d.raw...)
+		memo.name, memo.ref = name, ref
+	}
 	switch k {
 	case Provides:
 		b.refer(name, relProvides)
@@ -273,14 +310,10 @@ func (b *indexBuilder) find(n rpmver.NEVRA) []int {
 	}
 	key.epoch = n.EVR.Epoch
 	var out []int
-	for node := b.refs.last(key.name); node != nil; {
+	for node := b.refs.last(key.name); node != nil; node = b.refs.node(node.next) {
 		if i := int(node.val >> relBits); node.val&(1<<relBits-1) == relName && b.ids[i] == key {
 			out = append(out, i)
 		}
-		if node.next == 0 {
-			break
-		}
-		node = &b.refs.nodes[node.next-1]
 	}
 	return out
 }
@@ -291,15 +324,13 @@ func (b *indexBuilder) postings() (*blob, error) {
 	post := &blob{}
 	var lists [relCount][]uint32
 	var e []byte
-	for h, node := range b.refs.heads {
+	for h, last := range b.refs.heads {
 		for r := range lists {
 			lists[r] = lists[r][:0]
 		}
-		for node != 0 {
-			n := &b.refs.nodes[node-1]
+		for n := b.refs.node(last); n != nil; n = b.refs.node(n.next) {
 			r := n.val & (1<<relBits - 1)
 			lists[r] = append(lists[r], n.val>>relBits)
-			node = n.next
 		}
 		mask := byte(0)
 		e = append(e[:0], 0)

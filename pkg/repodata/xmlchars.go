@@ -11,8 +11,10 @@ import (
 // stops before a character that is not all there yet.
 func (s *xmlScanner) check() error {
 	const (
-		high = 0x8080808080808080
-		x20  = 0x2020202020202020
+		high     = 0x8080808080808080
+		x60      = 0x6060606060606060
+		x7f      = 0x7f7f7f7f7f7f7f7f
+		newlines = '\n' * 0x0101010101010101
 	)
 	b := s.buf[:s.w]
 	i := s.v
@@ -21,7 +23,10 @@ func (s *xmlScanner) check() error {
 		// or anything beyond ASCII is looked at alone.
 		for i+8 <= len(b) {
 			x := binary.LittleEndian.Uint64(b[i:])
-			if (x|(x-x20)&^x)&high != 0 {
+			// Below 0x80 no sum of a byte carries into the next: the high
+			// bit of x+0x60 says x >= 0x20, that of lf+0x7f x != '\n'.
+			lf := x ^ newlines
+			if x&high != 0 || ^(x+x60)&(lf+x7f)&high != 0 {
 				break
 			}
 			i += 8
@@ -116,21 +121,17 @@ func resolveRef(b, ref []byte) int {
 // localName returns the part of a name after its prefix. It is false for what
 // is no name, or has more than one colon.
 func localName(name []byte) ([]byte, bool) {
-	ascii := true
-	colon := -1
-	for i, c := range name {
-		if c == ':' {
-			if colon >= 0 {
+	colon := bytes.IndexByte(name, ':')
+	if colon >= 0 && bytes.IndexByte(name[colon+1:], ':') >= 0 {
+		return nil, false
+	}
+	for _, c := range name {
+		if c >= utf8.RuneSelf {
+			if !unicodeName(name) {
 				return nil, false
 			}
-			colon = i
+			break
 		}
-		if c >= utf8.RuneSelf {
-			ascii = false
-		}
-	}
-	if !ascii && !unicodeName(name) {
-		return nil, false
 	}
 	if colon > 0 && colon < len(name)-1 {
 		return name[colon+1:], true

@@ -11,13 +11,16 @@ const (
 	clsNameStart             // may begin one
 	clsSpace
 	clsValueStop // ends the plain part of an attribute value
+	clsOdd       // in a name: takes a second look
 )
 
 var xmlClass = func() (t [256]uint8) {
 	for c := 0; c < 256; c++ {
 		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '_', c == ':', c >= 0x80:
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '_':
 			t[c] = clsName | clsNameStart
+		case c == ':', c >= 0x80:
+			t[c] = clsName | clsNameStart | clsOdd
 		case c >= '0' && c <= '9', c == '-', c == '.':
 			t[c] = clsName
 		case c == ' ':
@@ -58,16 +61,25 @@ func (s *xmlScanner) tryStartTag() (int, error) {
 	if xmlClass[b[1]]&clsNameStart == 0 {
 		return 0, s.fail("'<' that begins no tag")
 	}
-	for i < len(b) && xmlClass[b[i]]&clsName != 0 {
+	var cls uint8
+	for i < len(b) {
+		c := xmlClass[b[i]]
+		if c&clsName == 0 {
+			break
+		}
+		cls |= c
 		i++
 	}
 	if i == len(b) {
 		return 0, nil
 	}
 	name := b[1:i]
-	local, ok := localName(name)
-	if !ok {
-		return 0, s.fail("bad element name")
+	local := name
+	if cls&clsOdd != 0 {
+		var ok bool
+		if local, ok = localName(name); !ok {
+			return 0, s.fail("bad element name")
+		}
 	}
 	s.attrs = s.attrs[:0]
 	s.scratch = s.scratch[:0]
@@ -103,7 +115,13 @@ func (s *xmlScanner) tryStartTag() (int, error) {
 		if xmlClass[c]&clsNameStart == 0 {
 			return 0, s.errAt(s.r+i, "unexpected character in a tag")
 		}
-		for i < len(b) && xmlClass[b[i]]&clsName != 0 {
+		cls = 0
+		for i < len(b) {
+			c := xmlClass[b[i]]
+			if c&clsName == 0 {
+				break
+			}
+			cls |= c
 			i++
 		}
 		aname := b[from:i]
@@ -146,9 +164,12 @@ func (s *xmlScanner) tryStartTag() (int, error) {
 			return 0, s.limitAt(s.r+from, "attribute value too long")
 		}
 		i++
-		alocal, ok := localName(aname)
-		if !ok {
-			return 0, s.errAt(s.r+from, "bad attribute name")
+		alocal := aname
+		if cls&clsOdd != 0 {
+			var ok bool
+			if alocal, ok = localName(aname); !ok {
+				return 0, s.errAt(s.r+from, "bad attribute name")
+			}
 		}
 		for k := range s.attrs {
 			if bytes.Equal(s.attrs[k].name, aname) {
@@ -225,6 +246,16 @@ func (s *xmlScanner) oddValue(b []byte, from, i int, quote byte) ([]byte, int, e
 
 // endTag consumes the end tag at s.r.
 func (s *xmlScanner) endTag() error {
+	if n := len(s.marks); n > 0 {
+		mark := s.marks[n-1]
+		name := s.names[mark:]
+		if b := s.buf[s.r+2 : s.v]; len(b) > len(name) && b[len(name)] == '>' && string(b[:len(name)]) == string(name) {
+			s.marks = s.marks[:n-1]
+			s.names = s.names[:mark]
+			s.r += 2 + len(name) + 1
+			return nil
+		}
+	}
 	end, err := s.find(">", 2, "end tag")
 	if err != nil {
 		return err
