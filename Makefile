@@ -1,0 +1,92 @@
+# almamigrate - build, test, install. `make help` lists the targets.
+# On a fresh Debian with Go and root, `make test` and `make demo` are all that is needed: they install from apt what is
+# missing and say so. Without root they do what needs none and name the rest.
+
+SHELL    := /bin/bash
+GO       ?= go
+MODULE   := github.com/almamigrate/almamigrate
+VERSION  ?= $(shell git describe --tags --dirty 2>/dev/null || cat packaging/VERSION)
+ARCHES   ?= amd64 arm64 ppc64le s390x
+PREFIX   ?= /usr
+DESTDIR  ?=
+FUZZTIME ?= 30s
+DISTRO   ?= centos
+MAJOR    ?= 8
+
+# static, without paths, times and build ids of this machine: the same sources give the same bytes
+GOBUILD  := CGO_ENABLED=0 GOAMD64=v1 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X $(MODULE)/agent/cli.Version=$(VERSION)'
+LINT     := $(firstword $(wildcard bin/tools/golangci-lint) $(shell type -P golangci-lint 2>/dev/null))
+
+.DEFAULT_GOAL := build
+.PHONY: help build build-all reproducible check lint tools test demo fuzz bench perf cover man completions install clean lab-down
+
+help: ## show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/almamigrate for this machine
+	$(GOBUILD) -o bin/almamigrate ./agent/almamigrate
+
+build-all: ## build dist/almamigrate-linux-ARCH for all architectures
+	@set -e; for a in $(ARCHES); do echo "build $$a"; GOOS=linux GOARCH=$$a $(GOBUILD) -o dist/almamigrate-linux-$$a ./agent/almamigrate; done
+	@cd dist && sha256sum almamigrate-linux-* > SHA256SUMS && cat SHA256SUMS
+
+reproducible: ## build twice, in different folders and with empty caches, and compare
+	@GO="$(GO)" VERSION="$(VERSION)" test/reproducible
+
+check: lint ## gofmt, go vet, layering, golangci-lint where it is installed
+lint:
+	@out=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); [ -z "$$out" ] || { echo "not formatted:"; echo "$$out"; exit 1; }
+	$(GO) vet ./...
+	$(GO) test ./test/layering/
+	@if [ -n "$(LINT)" ]; then echo "$(LINT) run"; "$(LINT)" run; else echo "golangci-lint is not installed: left out (make tools builds it)"; fi
+
+tools: ## build golangci-lint, as pinned in packaging/tools, into bin/tools
+	cd packaging/tools && GOBIN=$(CURDIR)/bin/tools $(GO) install tool
+
+test: build ## run all tests; as root with the lab's hosts (installs Debian packages that are missing)
+	@GO="$(GO)" test/run
+
+demo: build ## make an EL look-alike host and run check on it (DISTRO=centos MAJOR=8); without root: check --demo
+	@DISTRO="$(DISTRO)" MAJOR="$(MAJOR)" test/demo
+
+fuzz: ## run every fuzz test for FUZZTIME (30s)
+	@set -e; for f in $$(git ls-files '*_test.go' | xargs grep -l '^func Fuzz'); do d=$$(dirname $$f); \
+	  for t in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$f); do echo "fuzz $$d $$t"; $(GO) test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) ./$$d; done; done
+
+bench: ## run the Go benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./pkg/... ./agent/...
+
+perf: build ## compare with rpm and dnf on a host of 1,500 packages; prints a markdown table
+	test/lab/perf
+	test/lab/perf-run
+
+cover: ## test coverage: coverage.out and the total
+	$(GO) test -coverpkg=./pkg/...,./agent/... -coverprofile=coverage.out ./...
+	$(GO) tool cover -func=coverage.out | tail -1
+
+man: build ## write the man pages to dist/man
+	rm -rf dist/man && mkdir -p dist/man
+	bin/almamigrate man dist/man
+	cp packaging/man/* dist/man/
+
+completions: build ## write the shell completions to dist/completions
+	mkdir -p dist/completions
+	bin/almamigrate completion bash > dist/completions/almamigrate.bash
+	bin/almamigrate completion zsh > dist/completions/_almamigrate
+	bin/almamigrate completion fish > dist/completions/almamigrate.fish
+
+install: build man completions ## install below DESTDIR with PREFIX (/usr)
+	install -D -m755 bin/almamigrate $(DESTDIR)$(PREFIX)/bin/almamigrate
+	install -d $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man8
+	for n in 5 8; do for f in dist/man/*.$$n; do [ ! -e $$f ] || install -m644 $$f $(DESTDIR)$(PREFIX)/share/man/man$$n/; done; done
+	install -D -m644 dist/completions/almamigrate.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/almamigrate
+	install -D -m644 dist/completions/_almamigrate $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_almamigrate
+	install -D -m644 dist/completions/almamigrate.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/almamigrate.fish
+	install -d $(DESTDIR)/etc/almamigrate/conf.d
+
+lab-down: ## stop the lab's server and free its memory
+	test/lab/lab down
+
+clean: ## remove what was built and the lab's state
+	-[ "$$(id -u)" != 0 ] || test/lab/lab down
+	rm -rf bin dist coverage.out .lab
