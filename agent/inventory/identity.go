@@ -118,6 +118,7 @@ func notEL(osr map[string]string) (name string, foreign bool) {
 type signers struct {
 	byOwner map[string]int
 	known   int // signed by some distribution's own key
+	claimed int // of known: told by key id, the key itself not being at hand
 	total   int
 }
 
@@ -146,6 +147,9 @@ func (t *taker) signers() signers {
 		if k == catalog.KindDistro {
 			s.byOwner[o]++
 			s.known++
+			if t.inv.Packages[i].Signature.Status != "good" {
+				s.claimed++
+			}
 		}
 	}
 	return s
@@ -218,6 +222,9 @@ func (t *taker) identify(osr map[string]string) {
 	hst.Version = version(hst.Distro, hst.Major, osr, pkg)
 	hst.Arch = t.arch(pkg, machine)
 	hst.State, hst.StateReason = t.state(d, known, byOS, hasOS, byPkg, hasPkg, distros, sig)
+	if sig.claimed > 0 {
+		hst.StateReason += fmt.Sprintf(" (%d by key id alone: their keys are not on the host)", sig.claimed)
+	}
 }
 
 // pickRelease chooses among installed release packages: the one that os-release

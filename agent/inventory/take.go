@@ -149,7 +149,7 @@ func (t *taker) feed(ctx context.Context, db *rpmdb.DB, rows chan<- rpmdb.Row) e
 		t.inv.Database.Rows++
 		name := r.Header.String(rpmhdr.TagName)
 		switch {
-		case name == "gpg-pubkey" && !r.Header.Has(rpmhdr.TagSourceRPM):
+		case name == "gpg-pubkey":
 			t.keyRow(r)
 			continue
 		case name == "":
