@@ -56,7 +56,7 @@ Without root it reads what it can and says what it had to skip.`,
 	}
 	fl := c.Flags()
 	fl.StringVar(&f.mirror, "mirror", "", "use the AlmaLinux tree at `URL` (https://, http:// or file://), e.g. https://mirror.example.com/almalinux")
-	fl.StringArrayVar(&f.repos, "repo", nil, "use `ID=URL` for a single repository (may be repeated)")
+	fl.StringArrayVar(&f.repos, "repo", nil, "use `ID=URL` for a single repository (may be repeated); without --mirror these are all that is consulted")
 	fl.BoolVar(&f.offline, "offline", false, "use only what is in the cache")
 	fl.StringVar(&f.inventory, "inventory", "", "judge the inventory in `FILE` (of \"almamigrate inventory --json\"; - is standard input) instead of this host")
 	fl.BoolVar(&f.demo, "demo", false, "judge a small built-in EL host against a small built-in repository")
@@ -145,6 +145,7 @@ func (a *app) check(ctx context.Context, f checkFlags) error {
 		}
 		opt.Repos[id] = u
 	}
+	opt.OnlyRepos = len(f.repos) > 0 && f.mirror == ""
 	keyFiles := a.cfg.Trust.ExtraKeys
 	if f.demo {
 		d, err := unpackDemo()
@@ -162,7 +163,11 @@ func (a *app) check(ctx context.Context, f checkFlags) error {
 	}
 	opt.Keys = keys
 
-	cat, err := catalog.Load("/")
+	facts := "/"
+	if f.demo {
+		facts = a.root // the demo's keys are its own
+	}
+	cat, err := catalog.Load(facts)
 	if err != nil {
 		return err
 	}

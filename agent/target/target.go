@@ -19,6 +19,7 @@ import (
 type Options struct {
 	Mirror    string            // a whole tree, as https://repo.almalinux.org/almalinux; empty: AlmaLinux's own
 	Repos     map[string]string // single repositories: id to URL; an id that AlmaLinux has not is added to its repositories
+	OnlyRepos bool              // those of Repos are all there is
 	Keys      []*rpmsig.Key     // keys that the administrator trusts beside the pinned ones
 	GPGCheck  reposync.Check    // of repomd.xml.asc
 	Transport reposync.Repo     // proxy, TLS and authentication settings that every repository gets
@@ -55,6 +56,9 @@ func Select(cat *catalog.Catalog, inv *inventory.Inventory, ring *rpmsig.Keyring
 	}
 	var plan []Planned
 	for _, r := range known {
+		if opt.OnlyRepos && single[r.ID] == "" {
+			continue
+		}
 		src := opt.Transport
 		src.ID, src.Name, src.Keyring, src.RepoGPGCheck = r.ID, r.Name, ring, opt.GPGCheck
 		switch {
