@@ -131,7 +131,7 @@ var plainQuery = map[string]bool{"repo": true, "arch": true, "basearch": true, "
 // that might be tokens. It takes unparsable URLs, too.
 func Redact(raw string) string {
 	u, err := url.Parse(raw)
-	if err != nil || u.Opaque != "" {
+	if err != nil || u.Opaque != "" || u.Scheme == "" {
 		// Whatever stands before the last @ of the authority may be a password.
 		scheme, rest, found := strings.Cut(raw, "://")
 		if !found {

@@ -194,11 +194,13 @@ func (m *mirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.log = append(m.log, entry)
 	m.reqs = append(m.reqs, r.Clone(r.Context()))
 	hook := m.hook
-	content, ok := m.tree[name]
 	m.mu.Unlock()
 	if hook != nil && hook(w, r) {
 		return
 	}
+	m.mu.Lock()
+	content, ok := m.tree[name] // the hook may have changed it
+	m.mu.Unlock()
 	if !ok {
 		http.NotFound(w, r)
 		return

@@ -220,7 +220,7 @@ func hasKeys(k *rpmsig.Keyring) bool { return k != nil && len(k.Fingerprints()) 
 
 // parseURL takes what dnf takes for a baseurl; messages never repeat credentials.
 func parseURL(raw string) (*url.URL, error) {
-	if strings.HasPrefix(raw, "/") {
+	if strings.HasPrefix(raw, "/") && !strings.HasPrefix(raw, "//") {
 		return &url.URL{Scheme: "file", Path: path.Clean(raw)}, nil
 	}
 	u, err := url.Parse(raw)
