@@ -29,7 +29,7 @@ type member struct {
 
 // need is everything about one dependency name.
 type need struct {
-	reqs  []requirement
+	reqs  []*requirement
 	provs []provide
 }
 
@@ -47,6 +47,8 @@ type richRequirement struct {
 	text string
 	rich *rpmver.Rich
 	by   []int32
+
+	tried bool
 }
 
 type closure struct {
@@ -58,6 +60,8 @@ type closure struct {
 	paths   map[string]bool // required paths that a member owns, or may own
 	owned   map[string]int  // required paths owned today: judged index
 	noFiles bool            // the inventory was taken without files
+	pending []*requirement  // of the newest members
+	unmet   []*requirement  // those that were not met when they came up
 
 	broken   []breakage
 	clashes  []clash
@@ -124,33 +128,28 @@ func (c *closure) add(m member) {
 }
 
 // run solves in rounds: a round registers what the newest members need, finds
-// who provides it, and takes in what is missing.
+// who provides it, and takes in what is missing. Members never leave, so that
+// what is met once stays met.
 func (c *closure) run() {
-	tried := map[string]bool{}
 	for from := 0; from < len(c.members); {
 		fresh := c.register(from)
 		c.provide(from, fresh)
-		c.files()
+		c.files(from)
 		from = len(c.members)
-		for _, name := range sortedKeys(c.needs) {
-			n := c.needs[name]
-			for i := range n.reqs {
-				r := &n.reqs[i]
-				if key := r.dep.String(); !tried[key] && !c.met(r.dep) {
-					tried[key] = true
-					c.pull(r.dep, r.by[0])
-				}
-			}
+		for _, r := range c.open(c.pending) {
+			c.unmet = append(c.unmet, r)
+			c.pull(r.dep, r.by[0])
 		}
+		c.pending = c.pending[:0]
 		for _, text := range sortedKeys(c.rich) {
 			r := c.rich[text]
-			if tried[text] || r.rich.Eval(c.providers) {
+			if r.tried || r.rich.Eval(c.providers) {
 				continue
 			}
-			tried[text] = true
+			r.tried = true
 			for _, d := range wanted(r.rich, c.providers) {
 				if !c.met(d) && c.pull(d, r.by[0]) {
-					tried[text] = false // an "and" may lack more
+					r.tried = false // an "and" may lack more
 					break
 				}
 			}
@@ -158,6 +157,18 @@ func (c *closure) run() {
 	}
 	c.collect()
 	c.collide()
+}
+
+// open returns those of the requirements that are not met, in order.
+func (c *closure) open(list []*requirement) []*requirement {
+	var out []*requirement
+	for _, r := range list {
+		if !c.met(r.dep) {
+			out = append(out, r)
+		}
+	}
+	slices.SortFunc(out, func(x, y *requirement) int { return strings.Compare(x.dep.String(), y.dep.String()) })
+	return out
 }
 
 // wanted returns the plain dependencies, in order of preference, one of which
@@ -217,12 +228,14 @@ func (c *closure) register(from int) map[string]*need {
 			}
 			d.Flags = d.Flags.Comparison()
 			n := c.need(d.Name, fresh)
-			if k := slices.IndexFunc(n.reqs, func(r requirement) bool { return r.dep == d }); k >= 0 {
+			if k := slices.IndexFunc(n.reqs, func(r *requirement) bool { return r.dep == d }); k >= 0 {
 				if by := n.reqs[k].by; by[len(by)-1] != int32(i) {
 					n.reqs[k].by = append(by, int32(i))
 				}
 			} else {
-				n.reqs = append(n.reqs, requirement{d, []int32{int32(i)}})
+				r := &requirement{d, []int32{int32(i)}}
+				n.reqs = append(n.reqs, r)
+				c.pending = append(c.pending, r)
 			}
 		}
 		for _, d := range m.conflicts {
@@ -277,7 +290,7 @@ func (c *closure) provide(from int, fresh map[string]*need) {
 // files finds out which of the required paths are there. The metadata of a
 // repository lists only some files (primary); of the others it is assumed that
 // the next version of the package that owns them today still has them.
-func (c *closure) files() {
+func (c *closure) files(from int) {
 	want := map[string]bool{}
 	dirs := map[string]bool{}
 	for name := range c.needs {
@@ -289,7 +302,10 @@ func (c *closure) files() {
 			}
 		}
 	}
-	for i := range c.members {
+	if len(want) > 0 {
+		from = 0
+	}
+	for i := from; i < len(c.members); i++ {
 		for _, f := range c.members[i].files {
 			if have, needed := c.paths[f]; needed && !have {
 				c.paths[f] = true
@@ -419,13 +435,8 @@ func (c *closure) pull(d rpmver.Dep, by int32) bool {
 
 // collect lists the requirements that are still not met.
 func (c *closure) collect() {
-	for _, name := range sortedKeys(c.needs) {
-		n := c.needs[name]
-		for i := range n.reqs {
-			if r := &n.reqs[i]; !c.met(r.dep) {
-				c.breaks(r.by, r.dep.String(), []rpmver.Dep{r.dep})
-			}
-		}
+	for _, r := range c.open(c.unmet) {
+		c.breaks(r.by, r.dep.String(), []rpmver.Dep{r.dep})
 	}
 	for _, text := range sortedKeys(c.rich) {
 		if r := c.rich[text]; !r.rich.Eval(c.providers) {

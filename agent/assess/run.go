@@ -93,7 +93,10 @@ func (a *assessor) result() *Assessment {
 		order[i] = &a.judged[i]
 	}
 	slices.SortStableFunc(order, func(x, y *judged) int {
-		return cmp.Or(cmp.Compare(x.p.Name, y.p.Name), x.p.EVR.Compare(y.p.EVR), cmp.Compare(x.p.Arch, y.p.Arch), cmp.Compare(x.p.Row, y.p.Row))
+		if d := strings.Compare(x.p.Name, y.p.Name); d != 0 {
+			return d
+		}
+		return cmp.Or(x.p.EVR.Compare(y.p.EVR), strings.Compare(x.p.Arch, y.p.Arch), cmp.Compare(x.p.Row, y.p.Row))
 	})
 	for _, j := range order {
 		res.Packages = append(res.Packages, j.res)
