@@ -170,6 +170,9 @@ func (s *xmlScanner) tryStartTag() (int, error) {
 			if alocal, ok = localName(aname); !ok {
 				return 0, s.errAt(s.r+from, "bad attribute name")
 			}
+			if bytes.HasPrefix(aname, []byte("xmlns:")) {
+				alocal = aname // declares a prefix
+			}
 		}
 		for k := range s.attrs {
 			if bytes.Equal(s.attrs[k].name, aname) {
