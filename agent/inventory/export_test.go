@@ -1,0 +1,13 @@
+package inventory
+
+import (
+	"github.com/almamigrate/almamigrate/agent/catalog"
+	"github.com/almamigrate/almamigrate/agent/host"
+)
+
+// Identify runs the identification on a given list of packages.
+func Identify(h *host.Host, cat *catalog.Catalog, pkgs []Package) Host {
+	t := &taker{h: h, cat: cat, inv: &Inventory{Packages: pkgs}}
+	t.identify(t.osRelease())
+	return t.inv.Host
+}
