@@ -105,7 +105,9 @@ func compareModinfo(t testing.TB, file string, m *kmod.Module) {
 	mine := slices.DeleteFunc(slices.Clone(m.Info.Fields), func(f kmod.Field) bool { return f.Key == "parm" || f.Key == "parmtype" })
 	for _, p := range m.Info.Parameters() {
 		v := p.Name + ":" + p.Description
-		if p.Type != "" {
+		if p.Type != "" && p.Description == "" {
+			v += p.Type
+		} else if p.Type != "" {
 			v += " (" + p.Type + ")"
 		}
 		mine = append(mine, kmod.Field{Key: "parm", Value: v})
