@@ -11,6 +11,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -299,6 +300,18 @@ func (b *branding) find(pkg string) (Replacement, bool) {
 		}
 	}
 	return Replacement{}, false
+}
+
+// BrandingRules returns every rule of a distribution and major, sorted by
+// package name or pattern.
+func (c *Catalog) BrandingRules(distro string, major int) []Replacement {
+	b := c.brand[brandKey{distro, major}]
+	if b == nil {
+		return nil
+	}
+	out := slices.Concat(slices.Collect(maps.Values(b.exact)), b.globs)
+	slices.SortFunc(out, func(x, y Replacement) int { return strings.Compare(x.Package, y.Package) })
+	return out
 }
 
 // Identity returns the names of the packages that say which distribution this

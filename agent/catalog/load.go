@@ -247,6 +247,9 @@ func (l *loader) distro(s ini.Section, name string) error {
 		case "release":
 			d.Release = list
 		case "owners":
+			if l.local && name == "almalinux" {
+				return l.fail(kv.Line, "who signs for AlmaLinux is built in")
+			}
 			d.Owners = list
 		case "order":
 			n, err := strconv.Atoi(kv.Value)
