@@ -6,7 +6,7 @@ import (
 )
 
 // Keyring is a set of trusted keys, identified by fingerprint. It may be used
-// by several goroutines. A nil Keyring is empty.
+// by several goroutines. The zero Keyring, and a nil one, is empty.
 type Keyring struct {
 	mu   sync.RWMutex
 	keys map[string]*Key // by primary fingerprint
@@ -21,7 +21,7 @@ type signer struct {
 
 // NewKeyring returns a keyring of the given keys.
 func NewKeyring(keys ...*Key) *Keyring {
-	r := &Keyring{keys: map[string]*Key{}, byID: map[string][]signer{}}
+	r := &Keyring{}
 	r.Add(keys...)
 	return r
 }
@@ -31,6 +31,9 @@ func NewKeyring(keys ...*Key) *Keyring {
 func (r *Keyring) Add(keys ...*Key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.keys == nil {
+		r.keys, r.byID = map[string]*Key{}, map[string][]signer{}
+	}
 	for _, k := range keys {
 		if old := r.keys[k.Fingerprint]; old != nil {
 			k = merge(old, k)
