@@ -279,7 +279,7 @@ func TestDamagedKeyFile(t *testing.T) {
 		"empty":                     {"", 0, 1},
 		"text":                      {"not a key\n", 0, 1},
 		"html":                      {"<!DOCTYPE html><html><body>404</body></html>", 0, 1},
-		"damaged within (bit flip)": {bin[:40] + string(bin[40]^1) + bin[41:], 1, 1},
+		"damaged within (bit flip)": {bin[:40] + string([]byte{bin[40] ^ 1}) + bin[41:], 1, 1},
 	} {
 		keys, problems := rpmsig.ParseKeys([]byte(tt.data))
 		if len(keys) != tt.keys || len(problems) != tt.problems {
