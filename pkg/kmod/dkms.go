@@ -253,6 +253,10 @@ func unquoteShell(s string, vars map[string]string) (string, error) {
 			return b.String(), nil
 		case c == '\\' && quote != '\'' && i+1 < len(s):
 			i++
+			// Inside of double quotes only these lose their backslash.
+			if quote == '"' && !strings.ContainsRune("$`\"\\\n", rune(s[i])) {
+				b.WriteByte(c)
+			}
 			b.WriteByte(s[i])
 		case c == '$' && quote != '\'':
 			name, n := shellVar(s[i:])
