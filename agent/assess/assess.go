@@ -101,7 +101,7 @@ type Finding struct {
 
 // Resource is what a finding is about.
 type Resource struct {
-	Kind   string `json:"kind"` // package, repo, file, key, module, device, mount
+	Kind   string `json:"kind"` // package, repo, file, key, module, host, device, mount
 	Name   string `json:"name"` // NEVRA, repo id, path, ...
 	Detail string `json:"detail,omitempty"`
 }
@@ -132,8 +132,8 @@ type Target struct {
 	Repo           string `json:"repo"`
 	RepoEnabled    bool   `json:"repo_enabled"`     // would be enabled after the move on this host
 	DefaultEnabled bool   `json:"default_enabled"`  // enabled in AlmaLinux's own repo files
-	Size           int64  `json:"size"`             // download, bytes
-	InstalledSize  int64  `json:"installed_size"`   // bytes
+	Size           int64  `json:"size"`             // download, bytes; 0 where the verdict is same
+	InstalledSize  int64  `json:"installed_size"`   // bytes; 0 where the verdict is same
 	Stream         string `json:"stream,omitempty"` // module name:stream
 }
 

@@ -63,6 +63,7 @@ type closure struct {
 	pending []*requirement  // of the newest members
 	unmet   []*requirement  // those that were not met when they came up
 
+	today    map[string][]int // who provides a name today: filled when first asked for
 	broken   []breakage
 	clashes  []clash
 	incoming []Incoming
@@ -466,15 +467,27 @@ func (c *closure) breaks(by []int32, text string, deps []rpmver.Dep) {
 
 // providerToday returns the installed package that meets d, or -1.
 func (c *closure) providerToday(d rpmver.Dep) int {
-	for i := range c.a.judged {
-		j := &c.a.judged[i]
-		for _, p := range j.p.Provides {
-			if p.Name == d.Name && d.Matches(p) {
-				return i
+	if c.today == nil {
+		c.today = map[string][]int{}
+		for i := range c.a.judged {
+			j := &c.a.judged[i]
+			c.today[j.p.Name] = append(c.today[j.p.Name], i)
+			for k := range j.p.Provides {
+				if n := j.p.Provides[k].Name; n != j.p.Name {
+					c.today[n] = append(c.today[n], i)
+				}
 			}
 		}
-		if j.p.Name == d.Name && d.MatchesEVR(j.p.EVR) {
+	}
+	for _, i := range c.today[d.Name] {
+		p := c.a.judged[i].p
+		if p.Name == d.Name && d.MatchesEVR(p.EVR) {
 			return i
+		}
+		for _, x := range p.Provides {
+			if d.Matches(x) {
+				return i
+			}
 		}
 	}
 	if i, ok := c.owned[d.Name]; ok {

@@ -1,6 +1,7 @@
 package assess_test
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -10,9 +11,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/almamigrate/almamigrate/agent/assess"
 	"github.com/almamigrate/almamigrate/agent/inventory"
+	"github.com/almamigrate/almamigrate/agent/report"
 	"github.com/almamigrate/almamigrate/test/realdata"
 )
 
@@ -205,6 +208,10 @@ data:
 `
 
 func TestFindings(t *testing.T) {
+	schema, err := jsonschema.NewCompiler().Compile(filepath.Join(realdata.ProjectRoot(t), "packaging", "schema", "check-1.0.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	raised := map[string]map[assess.Severity]bool{}
 	for _, f := range fixtures {
 		t.Run(f.name, func(t *testing.T) {
@@ -219,6 +226,15 @@ func TestFindings(t *testing.T) {
 			}
 			if res.Verdict != f.verdict {
 				t.Errorf("verdict %s, want %s", res.Verdict, f.verdict)
+			}
+			var doc bytes.Buffer
+			if err := report.NewCheck(w.inv, res).WriteJSON(&doc); err != nil {
+				t.Fatal(err)
+			}
+			if v, err := jsonschema.UnmarshalJSON(&doc); err != nil {
+				t.Error(err)
+			} else if err := schema.Validate(v); err != nil {
+				t.Error(err)
 			}
 			for _, x := range res.Findings {
 				if raised[x.ID] == nil {

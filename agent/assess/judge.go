@@ -53,7 +53,7 @@ func (a *assessor) judge() {
 		}
 		a.judgeOne(&j)
 		if j.target != nil {
-			j.res.Target = j.target.target()
+			j.res.Target = j.target.target(j.res.Verdict)
 		}
 		a.judged = append(a.judged, j)
 	}

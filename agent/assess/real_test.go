@@ -205,7 +205,7 @@ func BenchmarkAssess(b *testing.B) {
 			}
 			i = (i + 137) % ix.Len()
 		}
-		for {
+		for range 6 {
 			more := assess.Assess(in).Incoming
 			for _, inc := range more {
 				add(in.Repos[0].Index, inc.NEVRA)

@@ -33,12 +33,15 @@ func (c *candidate) full() *repodata.Package {
 	return c.pkg
 }
 
-func (c *candidate) target() *Target {
-	p := c.full()
-	return &Target{
-		NEVRA: c.id.String(), Repo: c.repo.ID, RepoEnabled: c.repo.Enabled, DefaultEnabled: c.repo.DefaultEnabled,
-		Size: p.SizePackage, InstalledSize: p.SizeInstalled, Stream: c.stream,
+// target describes the candidate. Sizes are for what would be fetched: that of
+// a package which is there already is left out, it would have to be decoded.
+func (c *candidate) target(v PackageVerdict) *Target {
+	t := &Target{NEVRA: c.id.String(), Repo: c.repo.ID, RepoEnabled: c.repo.Enabled, DefaultEnabled: c.repo.DefaultEnabled, Stream: c.stream}
+	if v != Same {
+		p := c.full()
+		t.Size, t.InstalledSize = p.SizePackage, p.SizeInstalled
 	}
+	return t
 }
 
 // universe is what the AlmaLinux repositories offer, seen as dnf would on

@@ -117,13 +117,7 @@ func (c *Check) headline(p *page) {
 			host = c.Host.Root
 		}
 	}
-	what := c.Host.PrettyName
-	if what == "" {
-		what = strings.TrimSpace(string(c.Host.Distro) + " " + c.Host.Version)
-	}
-	if c.Host.Version != "" && !strings.Contains(what, c.Host.Version) {
-		what += ", " + c.Host.Version
-	}
+	what := title(&c.Host)
 	host = fmt.Sprintf("%s (%s, %s)", host, what, c.Host.Arch)
 	say := "can become " + c.Summary.Target
 	switch c.Verdict {
@@ -147,6 +141,22 @@ func (c *Check) headline(p *page) {
 		say = "is AlmaLinux already"
 	}
 	p.wrap(p.color(code, label)+"  ", len(label)+2, host+" "+say)
+}
+
+// title is the distribution's name with its minor version: "CentOS Linux 8"
+// and "8.5" give "CentOS Linux 8.5".
+func title(h *inventory.Host) string {
+	name := cmp.Or(h.PrettyName, string(h.Distro))
+	if h.Version == "" || strings.Contains(name, h.Version) {
+		return name
+	}
+	words := strings.Fields(name)
+	major, _, _ := strings.Cut(h.Version, ".")
+	if i := slices.Index(words, major); i >= 0 {
+		words[i] = h.Version
+		return strings.Join(words, " ")
+	}
+	return name + " " + h.Version
 }
 
 func (c *Check) first(s assess.Severity) *assess.Finding {
@@ -264,7 +274,11 @@ func (c *Check) remedy(p *page, r assess.Remedy) {
 			p.wrap("      > ", 8, r.Text+":")
 		}
 		// A command is not wrapped: it is there to be copied.
-		p.line("          " + p.color(bold, Safe(r.Command)))
+		cmd := r.Command
+		if p.opt.Demo {
+			cmd = strings.Replace(cmd, "almamigrate check", "almamigrate check --demo", 1)
+		}
+		p.line("          " + p.color(bold, Safe(cmd)))
 	}
 }
 
@@ -367,7 +381,7 @@ func (c *Check) next(p *page) {
 		list = append(list, "almamigrate check"+demo)
 	case c.Verdict == assess.Unknown:
 		list = append(list, "almamigrate check --mirror URL", "almamigrate explain repo.unreachable")
-	case c.Verdict == assess.Blocked:
+	case c.Verdict == assess.Blocked && c.first(assess.Blocker) != nil:
 		list = append(list, "almamigrate explain "+c.first(assess.Blocker).ID)
 	case c.first(assess.Warning) != nil:
 		list = append(list, "almamigrate explain "+c.first(assess.Warning).ID)
@@ -383,7 +397,13 @@ func (c *Check) next(p *page) {
 		}
 	}
 	p.line("")
-	p.line("Next: " + strings.Join(list, "   or   "))
+	for i, cmd := range list {
+		lead := "Next: "
+		if i > 0 {
+			lead = "  or: "
+		}
+		p.line(lead + cmd)
+	}
 }
 
 func plural(n int, one, more string) string {
@@ -399,13 +419,14 @@ func WriteInventory(w io.Writer, inv *inventory.Inventory, opt TextOptions) erro
 	h := &inv.Host
 	name := cmp.Or(h.Name, h.Root)
 	p.wrap(p.color(bold, Safe(name))+"  ", utf8.RuneCountInString(Safe(name))+2,
-		fmt.Sprintf("%s %s, EL %d, %s", cmp.Or(h.PrettyName, string(h.Distro)), h.Version, h.Major, h.Arch))
+		fmt.Sprintf("%s, EL %d, %s", title(h), h.Major, h.Arch))
 	if h.State != inventory.StateSource && h.StateReason != "" {
 		p.wrap("  "+string(h.State)+": ", len(h.State)+4, h.StateReason)
 	}
 	p.line("")
-	p.wrap("  ", 2, fmt.Sprintf("%d packages in %s (%s), %d keys, %d repositories",
-		len(inv.Packages), inv.Database.Path, inv.Database.Backend, len(inv.Keys), len(inv.Repos)))
+	p.wrap("  ", 2, fmt.Sprintf("%d %s in %s (%s), %d %s, %d %s",
+		len(inv.Packages), plural(len(inv.Packages), "package", "packages"), inv.Database.Path, inv.Database.Backend,
+		len(inv.Keys), plural(len(inv.Keys), "key", "keys"), len(inv.Repos), plural(len(inv.Repos), "repository", "repositories")))
 	type count struct {
 		name string
 		n    int
