@@ -137,7 +137,7 @@ func TestVersion3(t *testing.T) {
 	}
 	// A leading zero in the number must not matter; signatures with one are
 	// one in 256: try until there is one.
-	for i := range 2000 {
+	for i := range 8000 {
 		when := later.Add(time.Duration(i) * time.Second)
 		short := false
 		sig := v3(t, data, 0, when, id, crypto.SHA256, 8, 1, func(sum []byte) []*big.Int {
@@ -152,7 +152,7 @@ func TestVersion3(t *testing.T) {
 			return
 		}
 	}
-	t.Error("no signature with a leading zero among 2000")
+	t.Error("no signature with a leading zero among 8000")
 }
 
 func TestVersion3DSA(t *testing.T) {
