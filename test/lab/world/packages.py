@@ -63,7 +63,7 @@ def mass(d, alma):
         elif kind == 5 and not alma:                # rebuilt by the source distribution with its own suffix
             release = {"rocky": f"{rel}.el{e}.rocky.0.1", "oracle": f"{rel}.0.1.el{e}"}.get(d.id, release)
         p = Pkg(name, f"{epoch}{version}-{release}", "noarch" if name in NOARCH else ARCH, "appstream" if name in APPSTREAM else "baseos",
-                provides=[f"lab({name}) = {version}"], source="" if i % 6 else name,
+                provides=[f"lab({name}) = {version}"], source="" if i % 18 else name,
                 files={f"/usr/share/doc/{name}": File(dir=True), f"/usr/share/doc/{name}/README": File(f"{name} {version}-{release} of {d.vendor}")})
         if i % 3 and i:
             p.requires.append(f"lab({MASS[i - 1]})")
@@ -293,7 +293,11 @@ def base(d):
     dirs = ["/etc", "/usr", "/usr/bin", "/usr/lib", "/usr/share", "/var", "/var/lib", "/opt", "/boot"]
     sh = ["/bin/sh", "/usr/bin/sh", "/bin/bash", "/usr/bin/bash", "/usr/bin/env"]
     v = {8: "3.8-6", 9: "3.16-5", 10: "3.18-16"}[d.major]
-    return [Pkg("filesystem", v + d.dist, ARCH, files={x: File(dir=True) for x in dirs}, source="filesystem"),
+    # a SIG's repository, which goes with the distribution
+    sig = [Pkg("centos-release-nfv-openvswitch", "1-5" + d.dist, repo="extras", requires=["centos-release"], source="centos-release-nfv-openvswitch",
+               files={"/etc/yum.repos.d/CentOS-NFV-OpenvSwitch.repo": conf(f"[centos-nfv-openvswitch]\nname=CentOS - NFV OpenvSwitch\nbaseurl={HOST}/SIGs/$stream/nfv/$basearch/openvswitch-2/\ngpgcheck=1\nenabled=0\ngpgkey={d.gpgkey}")})
+           ] if d.vendor == "CentOS" else []
+    return sig + [Pkg("filesystem", v + d.dist, ARCH, files={x: File(dir=True) for x in dirs}, source="filesystem"),
             Pkg("setup", "2.12.2-9" + d.dist, requires=["filesystem"], files={"/etc/shells": conf("/bin/sh\n/bin/bash"), "/etc/motd": conf("")}, source="setup"),
             # the overlay host brings the real shell; an installroot has none, and needs none for these packages' %post
             Pkg("bash", {8: "4.4.20-5", 9: "5.1.8-9", 10: "5.2.26-6"}[d.major] + d.dist, ARCH, provides=sh, requires=["setup"],
