@@ -123,7 +123,13 @@ func proxyFunc(r Repo) (func(*http.Request) (*url.URL, error), error) {
 	case NoProxy, "none":
 		return nil, nil
 	case "":
-		return http.ProxyFromEnvironment, nil
+		return func(req *http.Request) (*url.URL, error) {
+			u, err := http.ProxyFromEnvironment(req)
+			if err != nil { // it repeats the value, with the password in it
+				return nil, fmt.Errorf("http_proxy or https_proxy in the environment is no URL: %w", ErrConfig)
+			}
+			return u, nil
+		}, nil
 	}
 	raw := r.Proxy
 	if !strings.Contains(raw, "://") {
@@ -174,14 +180,32 @@ func (h *hostSlots) acquire(ctx context.Context, host string) (release func(), e
 	}
 }
 
-// retrying returns a client that makes up to retries further attempts where the answer, or its absence, suggests it.
-// A body that breaks is not its business: see download.
-func (s *Syncer) retrying(c *conn, repo, shown string, retries int) *retryablehttp.Client {
+// effort is how much is tried with one mirror.
+type effort struct {
+	retries int  // further attempts
+	hurry   bool // there are other mirrors: go to them rather than wait for long
+}
+
+// effort for mirror i of n.
+func (o Options) effort(i, n int) effort {
+	if i+1 < n {
+		return effort{retries: min(o.Retries, 1), hurry: true}
+	}
+	return effort{retries: o.Retries}
+}
+
+// retrying returns a client that makes further attempts where the answer, or its absence, suggests it. A body that breaks
+// is not its business: see download.
+func (s *Syncer) retrying(c *conn, repo, shown string, e effort) *retryablehttp.Client {
+	longest := s.opt.RetryAfterMax
+	if e.hurry {
+		longest = min(longest, s.opt.RetryWaitMax)
+	}
 	rc := &retryablehttp.Client{
 		HTTPClient:   c.http,
 		RetryWaitMin: s.opt.RetryWaitMin,
 		RetryWaitMax: s.opt.RetryWaitMax,
-		RetryMax:     retries,
+		RetryMax:     e.retries,
 		ErrorHandler: retryablehttp.PassthroughErrorHandler,
 	}
 	rc.CheckRetry = func(ctx context.Context, resp *http.Response, err error) (bool, error) {
@@ -193,11 +217,11 @@ func (s *Syncer) retrying(c *conn, repo, shown string, retries int) *retryableht
 		case !worthRetry(resp.StatusCode):
 			return false, nil
 		}
-		return retryAfter(resp.Header) <= s.opt.RetryAfterMax, nil
+		return retryAfter(resp.Header) <= longest, nil
 	}
 	rc.Backoff = func(lo, hi time.Duration, attempt int, resp *http.Response) time.Duration {
-		wait := min(retryablehttp.RateLimitLinearJitterBackoff(lo, hi, attempt, resp), s.opt.RetryAfterMax)
-		wait = max(wait, 0) // a Retry-After of centuries overflows in there
+		wait := min(retryablehttp.RateLimitLinearJitterBackoff(lo, hi, attempt, resp), s.opt.RetryAfterMax) // not less: jitter may exceed RetryWaitMax
+		wait = max(wait, 0)                                                                                 // a Retry-After of centuries overflows in there
 		ev := Event{Kind: EventRetry, Repo: repo, URL: shown, Wait: wait}
 		if resp != nil {
 			ev.Err = &statusError{code: resp.StatusCode}
@@ -233,7 +257,7 @@ func retryAfter(h http.Header) time.Duration {
 // transient tells whether another attempt may help.
 func transient(err error) bool {
 	err = classify(err)
-	if errors.Is(err, ErrTLS) || errors.Is(err, errRedirectLoop) || errors.Is(err, errRedirectOther) {
+	if errors.Is(err, ErrConfig) || errors.Is(err, ErrTLS) || errors.Is(err, errRedirectLoop) || errors.Is(err, errRedirectOther) {
 		return false
 	}
 	var dns *net.DNSError
@@ -253,7 +277,7 @@ func classify(err error) error {
 	for errors.As(err, &ue) {
 		err = ue.Err
 	}
-	for _, known := range []error{ErrTLS, ErrUnreachable, ErrNotFound, ErrTooLarge, ErrMetadata} {
+	for _, known := range []error{ErrConfig, ErrTLS, ErrUnreachable, ErrNotFound, ErrTooLarge, ErrMetadata} {
 		if errors.Is(err, known) {
 			return err
 		}

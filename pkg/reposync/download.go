@@ -67,14 +67,14 @@ func (w wanted) verify(name string) error {
 
 // download brings a file from one mirror to part and verifies it there; what an earlier attempt left in part is
 // continued. With an error, part is kept where it can be continued and removed where it is wrong.
-func (ss *session) download(ctx context.Context, u *url.URL, part string, want wanted, retries int) error {
+func (ss *session) download(ctx context.Context, u *url.URL, part string, want wanted, e effort) error {
 	if _, err := newHash(want.sum.Type); err != nil {
 		return err
 	}
 	if u.Scheme == "file" {
 		return copyLocal(ctx, u.Path, part, want)
 	}
-	d := &downloader{ss: ss, url: u, part: part, want: want, retries: retries}
+	d := &downloader{ss: ss, url: u, part: part, want: want, effort: e}
 	if st, err := os.Lstat(part); err == nil && st.Mode().IsRegular() && st.Size() <= want.limit() {
 		d.have = st.Size()
 		d.resumed = d.have > 0
@@ -87,11 +87,11 @@ func (ss *session) download(ctx context.Context, u *url.URL, part string, want w
 }
 
 type downloader struct {
-	ss      *session
-	url     *url.URL
-	part    string
-	want    wanted
-	retries int
+	ss   *session
+	url  *url.URL
+	part string
+	want wanted
+	effort
 	have    int64
 	resumed bool   // begun by an earlier run, perhaps from another mirror
 	ifRange string // of the answer that wrote the first bytes of this run
@@ -138,7 +138,7 @@ func (d *downloader) once(ctx context.Context) error {
 	if d.want.size > 0 && d.have == d.want.size {
 		return nil
 	}
-	resp, err := d.ss.do(ctx, request{url: d.url, from: d.have, ifRange: d.ifRange, retries: d.retries})
+	resp, err := d.ss.do(ctx, request{url: d.url, from: d.have, ifRange: d.ifRange, effort: d.effort})
 	if err != nil {
 		return err
 	}
@@ -213,10 +213,12 @@ func (d *downloader) body(ctx context.Context, resp *http.Response) error {
 		n, readErr := resp.Body.Read(buf)
 		if n > 0 {
 			if first && isHTML(buf[:n]) {
+				_ = os.Remove(d.part)
 				return errHTML
 			}
 			first = false
 			if d.have+int64(n) > d.want.limit() {
+				_ = os.Remove(d.part)
 				return fmt.Errorf("%w: more than the %d bytes announced: %w", errSize, d.want.limit(), ErrTooLarge)
 			}
 			if _, err := f.Write(buf[:n]); err != nil {

@@ -37,7 +37,7 @@ type request struct {
 	ifRange string     // only if it is still this version
 	known   validators // answer 304 if it is still this version
 	bust    bool       // past all caches between here and the mirror
-	retries int
+	effort
 }
 
 // session is the work on one repository: its settings, its connections and its deadline.
@@ -88,7 +88,7 @@ func (ss *session) do(ctx context.Context, r request) (*http.Response, error) {
 			req.Header.Set("If-Modified-Since", r.known.LastModified)
 		}
 	}
-	resp, err := ss.s.retrying(ss.conn, ss.repo.ID, redactURL(r.url), r.retries).Do(req)
+	resp, err := ss.s.retrying(ss.conn, ss.repo.ID, redactURL(r.url), r.effort).Do(req)
 	if err != nil {
 		if resp != nil && resp.Body != nil {
 			resp.Body.Close()

@@ -44,12 +44,12 @@ func indexPath(dir string, md *repodata.Repomd) string {
 
 // openIndex opens the index, or builds it again from the metadata files in the cache.
 func (w *work) openIndex(md *repodata.Repomd) (*repodata.Index, error) {
-	return w.materialize(context.Background(), nil, md, 0)
+	return w.materialize(context.Background(), nil, md, effort{})
 }
 
 // materialize opens the index of md; where there is none, it is built, from files that are fetched from mirror where they
 // are not in the cache. A nil mirror means: from the cache alone.
-func (w *work) materialize(ctx context.Context, mirror *url.URL, md *repodata.Repomd, retries int) (*repodata.Index, error) {
+func (w *work) materialize(ctx context.Context, mirror *url.URL, md *repodata.Repomd, e effort) (*repodata.Index, error) {
 	name := indexPath(w.dir, md)
 	primary, modules, src := source(md)
 	if ix, err := repodata.OpenIndex(name); err == nil {
@@ -63,7 +63,7 @@ func (w *work) materialize(ctx context.Context, mirror *url.URL, md *repodata.Re
 		records = append(records, modules)
 	}
 	for _, rec := range records {
-		if err := w.fetchRecord(ctx, w.dir, mirror, rec, retries); err != nil {
+		if err := w.fetchRecord(ctx, w.dir, mirror, rec, e); err != nil {
 			return nil, err
 		}
 	}
@@ -212,8 +212,8 @@ func (s *Syncer) Open(ctx context.Context, synced *Synced, recordType string) (i
 			return nil, fmt.Errorf("cannot %s: %w", what, err)
 		}
 		defer unlock()
-		err = synced.eachMirror(ctx, what, func(m *url.URL, retries int) error {
-			return w.fetchRecord(ctx, synced.Dir, m, rec, retries)
+		err = synced.eachMirror(ctx, what, func(m *url.URL, e effort) error {
+			return w.fetchRecord(ctx, synced.Dir, m, rec, e)
 		})
 		if err != nil {
 			return nil, err

@@ -284,7 +284,7 @@ func (ss *session) list(ctx context.Context, raw string, limit int64) ([]byte, e
 	if ss.s.opt.Offline && u.Scheme != "file" {
 		return nil, ErrOffline
 	}
-	got, err := ss.getSmall(ctx, request{url: u, retries: ss.s.opt.Retries}, limit)
+	got, err := ss.getSmall(ctx, request{url: u, effort: ss.s.opt.effort(0, 1)}, limit)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/almamigrate/almamigrate/pkg/atomicfile"
 	"github.com/almamigrate/almamigrate/pkg/repodata"
@@ -33,7 +34,7 @@ func (s *Syncer) FetchPackage(ctx context.Context, synced *Synced, p *repodata.P
 	ctx, cancel := context.WithTimeoutCause(ctx, s.opt.Deadline, errDeadline)
 	defer cancel()
 	part := dst + ".part"
-	err := synced.eachMirror(ctx, what, func(m *url.URL, retries int) error {
+	err := synced.eachMirror(ctx, what, func(m *url.URL, e effort) error {
 		base, err := based(m, p.LocationBase)
 		if err != nil {
 			return err
@@ -42,7 +43,7 @@ func (s *Syncer) FetchPackage(ctx context.Context, synced *Synced, p *repodata.P
 		if err != nil {
 			return err
 		}
-		return synced.session.download(ctx, u, part, want, retries)
+		return synced.session.download(ctx, u, part, want, e)
 	})
 	if err != nil {
 		return err
@@ -72,16 +73,19 @@ func commit(part, dst string) error {
 }
 
 // eachMirror calls fetch with one mirror after the other until one serves.
-func (s *Synced) eachMirror(ctx context.Context, what string, fetch func(m *url.URL, retries int) error) error {
+func (s *Synced) eachMirror(ctx context.Context, what string, fetch func(m *url.URL, e effort) error) error {
 	ss := s.session
-	list := s.mirrors
-	if len(list) == 0 { // the cache keeps no URL with credentials
+	s.mu.Lock()
+	if len(s.mirrors) == 0 { // the cache keeps no URL with credentials
 		set, err := ss.mirrors(ctx, nil)
 		if err != nil {
+			s.mu.Unlock()
 			return fmt.Errorf("cannot %s: %w", what, err)
 		}
-		list, s.mirrors = set.urls, set.urls
+		s.mirrors = set.urls
 	}
+	list := ss.s.ordered(slices.Clone(s.mirrors), nil)
+	s.mu.Unlock()
 	var errs []error
 	for i, m := range list {
 		if len(errs) == ss.s.opt.MaxMirrors {
@@ -90,11 +94,7 @@ func (s *Synced) eachMirror(ctx context.Context, what string, fetch func(m *url.
 		if ss.s.opt.Offline && m.Scheme != "file" {
 			continue
 		}
-		retries := ss.s.opt.Retries
-		if i+1 < len(list) {
-			retries = min(retries, 1)
-		}
-		err := fetch(m, retries)
+		err := fetch(m, ss.s.opt.effort(i, min(len(list), ss.s.opt.MaxMirrors)))
 		if err == nil {
 			ss.s.remember(m, nil)
 			return nil

@@ -25,10 +25,7 @@ func (w *work) refresh(ctx context.Context) (*Synced, error) {
 	var older []*url.URL // mirrors with a version that the metalink knows as an older one
 	tries := min(len(set.urls), w.s.opt.MaxMirrors)
 	for i, m := range set.urls[:tries] {
-		a := &attempt{work: w, mirror: m, link: set.link, retries: w.s.opt.Retries}
-		if i+1 < tries {
-			a.retries = min(a.retries, 1) // another mirror is a better bet than waiting for this one
-		}
+		a := &attempt{work: w, mirror: m, link: set.link, effort: w.s.opt.effort(i, tries)}
 		c, index, err := a.run(ctx)
 		if err == nil {
 			w.s.remember(m, nil)
@@ -61,7 +58,7 @@ func (w *work) refresh(ctx context.Context) (*Synced, error) {
 		errs = append(errs, err)
 	}
 	for _, m := range older {
-		a := &attempt{work: w, mirror: m, link: set.link, retries: w.s.opt.Retries, allowOlder: true}
+		a := &attempt{work: w, mirror: m, link: set.link, effort: w.s.opt.effort(0, 1), allowOlder: true}
 		c, index, err := a.run(ctx)
 		if err == nil {
 			w.warnings = append(w.warnings, fmt.Sprintf("repository %s: %s has older metadata than the metalink promises, and no mirror has the current one",
@@ -121,9 +118,9 @@ func (w *work) finish(set *mirrorset, m *url.URL, c *cached, index *repodata.Ind
 // attempt is the work with one mirror.
 type attempt struct {
 	*work
-	mirror          *url.URL
-	link            *metalink
-	retries         int
+	mirror *url.URL
+	link   *metalink
+	effort
 	allowOlder      bool // a version that the metalink calls an older one will do
 	olderThanCached bool
 }
@@ -144,7 +141,7 @@ func (a *attempt) once(ctx context.Context, bust bool) (*cached, *repodata.Index
 	if err != nil {
 		return nil, nil, err
 	}
-	index, err := a.materialize(ctx, a.mirror, c.md, a.retries)
+	index, err := a.materialize(ctx, a.mirror, c.md, a.effort)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -157,7 +154,7 @@ func (a *attempt) repomd(ctx context.Context, bust bool) (*cached, error) {
 	if err != nil {
 		return nil, err
 	}
-	req := request{url: u, bust: bust, retries: a.retries}
+	req := request{url: u, bust: bust, effort: a.effort}
 	old := a.cached
 	if old != nil && !bust && old.meta.BaseURL == redactURL(a.mirror) {
 		req.known = old.meta.Validators
@@ -210,7 +207,7 @@ func (a *attempt) signature(ctx context.Context, c *cached, bust bool) error {
 	if err != nil {
 		return err
 	}
-	got, err := a.getSmall(ctx, request{url: u, bust: bust, retries: a.retries}, maxAsc)
+	got, err := a.getSmall(ctx, request{url: u, bust: bust, effort: a.effort}, maxAsc)
 	switch {
 	case err == nil && isHTML(got.data):
 		// Some servers answer 200 with a page to anything. Whether there is a signature is then unknown.
@@ -296,7 +293,7 @@ func newest(md *repodata.Repomd) int64 {
 }
 
 // fetchRecord makes sure that a metadata file is in the cache and is what repomd.xml says.
-func (ss *session) fetchRecord(ctx context.Context, dir string, mirror *url.URL, rec repodata.Record, retries int) error {
+func (ss *session) fetchRecord(ctx context.Context, dir string, mirror *url.URL, rec repodata.Record, e effort) error {
 	dst := cacheFile(dir, rec)
 	want := wanted{sum: rec.Checksum, size: rec.Size}
 	if _, err := os.Lstat(dst); err == nil {
@@ -322,7 +319,7 @@ func (ss *session) fetchRecord(ctx context.Context, dir string, mirror *url.URL,
 		return err
 	}
 	part := dst + ".part"
-	if err := ss.download(ctx, u, part, want, retries); err != nil {
+	if err := ss.download(ctx, u, part, want, e); err != nil {
 		err = fmt.Errorf("%s: %w", rec.Location, err)
 		if missing(err) || errors.Is(err, ErrDigest) {
 			err = fmt.Errorf("%w: %w", err, errMidSync)

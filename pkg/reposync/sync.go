@@ -63,10 +63,10 @@ func (s *Syncer) event(e Event) {
 
 // Synced is a repository whose metadata is here and verified.
 type Synced struct {
-	Repo      Repo   // with variables and defaults filled in; holds credentials
-	Revision  string // of repomd.xml
-	BaseURL   string // the mirror that it came from, redacted
-	Signature *rpmsig.Result
+	Repo      Repo           // with variables and defaults filled in; holds credentials
+	Revision  string         // of repomd.xml
+	BaseURL   string         // the mirror that it came from, redacted
+	Signature *rpmsig.Result // a good one; nil: none was verified
 	Repomd    *repodata.Repomd
 	Index     *repodata.Index
 	Stale     bool      // no mirror could confirm it now; Warnings says why
@@ -75,6 +75,7 @@ type Synced struct {
 	Dir       string // its folder in the cache
 
 	session *session
+	mu      sync.Mutex // over mirrors
 	mirrors []*url.URL
 }
 
@@ -113,7 +114,8 @@ func (s *Syncer) SyncAll(ctx context.Context, repos []Repo, parallel int) []Resu
 // Sync brings one repository up to date as far as MaxAge asks for it, and opens its index. Where the mirrors fail for
 // reasons that are no attack, the cached copy serves, marked Stale and with a warning.
 //
-// Errors match the sentinels of this package, ErrSignature and ErrTLS always first; a context that ended gives its error.
+// Errors match the sentinels of this package; one about several mirrors may match several of them. A context that ended
+// gives its own error.
 func (s *Syncer) Sync(ctx context.Context, r Repo) (*Synced, error) {
 	synced, err := s.sync(ctx, r)
 	if err != nil {

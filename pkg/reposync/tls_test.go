@@ -221,15 +221,16 @@ func newProxy(t *testing.T) *proxy {
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	p.log = append(p.log, r.Method+" "+r.Host)
+	auth, dest := p.auth, p.dest
 	p.mu.Unlock()
-	if p.auth != "" && r.Header.Get("Proxy-Authorization") != p.auth {
+	if auth != "" && r.Header.Get("Proxy-Authorization") != auth {
 		w.Header().Set("Proxy-Authenticate", "Basic")
 		w.WriteHeader(http.StatusProxyAuthRequired)
 		return
 	}
 	host := r.Host
 	if name, _, _ := strings.Cut(host, ":"); strings.HasSuffix(name, ".test") {
-		host = p.dest
+		host = dest
 	}
 	if r.Method == http.MethodConnect {
 		up, err := net.Dial("tcp", host)
@@ -263,6 +264,12 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(resp.StatusCode)
 	_, _ = io.Copy(w, resp.Body)
+}
+
+func (p *proxy) set(auth, dest string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.auth, p.dest = auth, dest
 }
 
 func (p *proxy) requests() []string {
@@ -309,7 +316,7 @@ func TestProxy(t *testing.T) {
 		{name: "bad URL", repo: reposync.Repo{BaseURLs: []string{open.URL}, Proxy: "http://u:wrong-one@x:y:z/"}, err: reposync.ErrConfig, text: "cannot use proxy http://x"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			p.auth = tc.auth
+			p.set(tc.auth, "")
 			p.requests()
 			tc.repo.ID, tc.repo.SSLCACert = "r", ca.pem
 			tc.opt.Retries = -1
@@ -331,7 +338,7 @@ func TestProxy(t *testing.T) {
 func TestProxyOfEnvironment(t *testing.T) {
 	m := newMirror(t, makeRepo(repoSpec{revision: 7}))
 	p := newProxy(t)
-	p.dest = strings.TrimPrefix(m.URL, "http://")
+	p.set("", strings.TrimPrefix(m.URL, "http://"))
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
