@@ -63,7 +63,6 @@ type closure struct {
 	pending []*requirement  // of the newest members
 	unmet   []*requirement  // those that were not met when they came up
 
-	today    map[string][]int // who provides a name today: filled when first asked for
 	broken   []breakage
 	clashes  []clash
 	incoming []Incoming
@@ -436,50 +435,76 @@ func (c *closure) pull(d rpmver.Dep, by int32) bool {
 
 // collect lists the requirements that are still not met.
 func (c *closure) collect() {
+	type lack struct {
+		by   []int32
+		text string
+		deps []rpmver.Dep
+	}
+	var lacks []lack
 	for _, r := range c.open(c.unmet) {
-		c.breaks(r.by, r.dep.String(), []rpmver.Dep{r.dep})
+		lacks = append(lacks, lack{r.by, r.dep.String(), []rpmver.Dep{r.dep}})
 	}
 	for _, text := range sortedKeys(c.rich) {
 		if r := c.rich[text]; !r.rich.Eval(c.providers) {
-			c.breaks(r.by, r.text, wanted(r.rich, c.providers))
+			lacks = append(lacks, lack{r.by, r.text, wanted(r.rich, c.providers)})
 		}
 	}
-}
-
-func (c *closure) breaks(by []int32, text string, deps []rpmver.Dep) {
-	b := breakage{req: text, provider: -1}
-	for _, d := range deps {
-		if b.provider < 0 {
-			b.provider = c.providerToday(d)
+	if len(lacks) == 0 {
+		return
+	}
+	names := map[string]bool{}
+	for _, l := range lacks {
+		for _, d := range l.deps {
+			names[d.Name] = true
 		}
-		if b.offRepo == "" {
-			if off := c.a.uni.provider(d, false, func(rpmver.NEVRA) bool { return true }); off != nil {
-				b.offRepo, b.offPkg = off.repo.ID, off.nevra().String()
+	}
+	today := c.providersToday(names)
+	for _, l := range lacks {
+		b := breakage{req: l.text, provider: -1}
+		for _, d := range l.deps {
+			if b.provider < 0 {
+				b.provider = c.providerToday(d, today[d.Name])
 			}
-		}
-	}
-	for _, m := range by {
-		b.by = m
-		b.before = c.members[m].inst != nil && b.provider < 0
-		c.broken = append(c.broken, b)
-	}
-}
-
-// providerToday returns the installed package that meets d, or -1.
-func (c *closure) providerToday(d rpmver.Dep) int {
-	if c.today == nil {
-		c.today = map[string][]int{}
-		for i := range c.a.judged {
-			j := &c.a.judged[i]
-			c.today[j.p.Name] = append(c.today[j.p.Name], i)
-			for k := range j.p.Provides {
-				if n := j.p.Provides[k].Name; n != j.p.Name {
-					c.today[n] = append(c.today[n], i)
+			if b.offRepo == "" {
+				if off := c.a.uni.provider(d, false, func(rpmver.NEVRA) bool { return true }); off != nil {
+					b.offRepo, b.offPkg = off.repo.ID, off.nevra().String()
 				}
 			}
 		}
+		for _, m := range l.by {
+			b.by = m
+			b.before = c.members[m].inst != nil && b.provider < 0
+			c.broken = append(c.broken, b)
+		}
 	}
-	for _, i := range c.today[d.Name] {
+}
+
+// providersToday returns, for some names, the installed packages that provide
+// them in any version.
+func (c *closure) providersToday(names map[string]bool) map[string][]int {
+	today := map[string][]int{}
+	add := func(name string, i int) {
+		if l := today[name]; len(l) == 0 || l[len(l)-1] != i {
+			today[name] = append(l, i)
+		}
+	}
+	for i := range c.a.judged {
+		p := c.a.judged[i].p
+		if names[p.Name] {
+			add(p.Name, i)
+		}
+		for k := range p.Provides {
+			if names[p.Provides[k].Name] {
+				add(p.Provides[k].Name, i)
+			}
+		}
+	}
+	return today
+}
+
+// providerToday returns the first of the installed packages that meets d, or -1.
+func (c *closure) providerToday(d rpmver.Dep, among []int) int {
+	for _, i := range among {
 		p := c.a.judged[i].p
 		if p.Name == d.Name && d.MatchesEVR(p.EVR) {
 			return i

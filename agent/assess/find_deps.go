@@ -2,6 +2,7 @@ package assess
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -41,13 +42,18 @@ func (a *assessor) findDependencies() {
 	}
 	groups := map[key][]breakage{}
 	var order []key
+	var before, theirs []breakage
 	for _, b := range a.closure.broken {
 		k := key{by: a.closure.members[b.by].nevra.String(), id: idDepBroken}
 		switch {
 		case b.before:
-			k.id = idDepBrokenBefore
+			before = append(before, b)
+			continue
 		case b.offRepo != "":
 			k.id, k.repo = idDepRepoDisabled, b.offRepo
+		case a.closure.members[b.by].inst == nil:
+			theirs = append(theirs, b)
+			continue
 		}
 		if groups[k] == nil {
 			order = append(order, k)
@@ -56,6 +62,24 @@ func (a *assessor) findDependencies() {
 	}
 	for _, k := range order {
 		a.raiseBroken(k.id, k.repo, groups[k])
+	}
+	if len(theirs) > 0 {
+		res, names, what := a.brokenTogether(theirs)
+		a.raise(Finding{
+			ID: idDepBroken, Severity: Blocker, Resources: res,
+			Title:  fmt.Sprintf("%s of AlmaLinux %s what nothing would provide: %s", plural(len(names), "package"), verb(len(names), "requires", "require"), few(what)),
+			Detail: "Packages that come require it, and neither they nor those that stay provide it: " + few(names) + ".",
+			Remedy: Remedy{Text: "wait until the mirror is whole, or name another", Command: "almamigrate check --mirror URL"},
+		})
+	}
+	if len(before) > 0 {
+		res, names, what := a.brokenTogether(before)
+		a.raise(Finding{
+			ID: idDepBrokenBefore, Severity: Warning, Resources: res,
+			Title:  fmt.Sprintf("%s %s broken already: nothing provides %s", plural(len(names), "package"), verb(len(names), "is", "are"), few(what)),
+			Detail: "It is so today; the move does not depend on it: " + few(names) + ".",
+			Remedy: Remedy{Text: "repair or remove them", Command: "dnf check"},
+		})
 	}
 	for _, c := range a.closure.clashes {
 		m, o := &a.closure.members[c.by], &a.closure.members[c.with]
@@ -107,6 +131,19 @@ func (a *assessor) role(m *member) string {
 	return "comes from " + m.repo
 }
 
+// brokenTogether makes one finding's parts of several breakages.
+func (a *assessor) brokenTogether(list []breakage) (res []Resource, names, reqs []string) {
+	for _, b := range list {
+		m := &a.closure.members[b.by]
+		res = append(res, Resource{"package", m.nevra.String(), a.role(m) + "; requires " + b.req})
+		names = append(names, m.nevra.String())
+		reqs = append(reqs, b.req)
+	}
+	slices.Sort(names)
+	return res, slices.Compact(names), reqs
+}
+
+// raiseBroken is for one package that stays and whose requirements break.
 func (a *assessor) raiseBroken(id, repo string, list []breakage) {
 	m := &a.closure.members[list[0].by]
 	name := m.nevra.String()
@@ -116,7 +153,7 @@ func (a *assessor) raiseBroken(id, repo string, list []breakage) {
 		reqs = append(reqs, b.req)
 		f.Resources = append(f.Resources, Resource{"package", name, a.role(m) + "; requires " + b.req})
 		switch {
-		case b.offRepo != "" && !b.before:
+		case b.offRepo != "":
 			details = append(details, fmt.Sprintf("%s is in %s of %s.", b.req, b.offPkg, b.offRepo))
 			f.Resources = append(f.Resources, Resource{"package", b.offPkg, "in " + b.offRepo + ", which would be off"})
 		case b.provider >= 0:
@@ -127,30 +164,19 @@ func (a *assessor) raiseBroken(id, repo string, list []breakage) {
 			}
 			details = append(details, fmt.Sprintf("%s provides %s today, %s.", p.res.NEVRA, b.req, after))
 			f.Resources = append(f.Resources, Resource{"package", p.res.NEVRA, "provides it today"})
-		case !b.before:
+		default:
 			details = append(details, fmt.Sprintf("Nothing in the enabled AlmaLinux repositories provides %s.", b.req))
 		}
 	}
 	what := few(reqs)
 	switch id {
-	case idDepBrokenBefore:
-		f.Severity = Warning
-		f.Title = fmt.Sprintf("%s is broken already: nothing provides %s", name, what)
-		f.Detail = "It was so before; the move does not depend on it."
-		f.Remedy = Remedy{Text: "repair it or remove it", Command: "dnf check"}
 	case idDepRepoDisabled:
 		f.Title = fmt.Sprintf("%s requires %s, which only %s has", name, what, repo)
 		f.Remedy = Remedy{Text: fmt.Sprintf("enable what maps to %s on the host and check again", repo), Command: "dnf config-manager --set-enabled " + shellWord(repo)}
 	default:
 		f.Title = fmt.Sprintf("%s requires %s, which nothing would provide", name, what)
-		if m.inst != nil {
-			f.Remedy = Remedy{Text: "remove it before the move, or wait for a version of its vendor that fits", Command: "dnf remove " + shellWord(m.nevra.Name)}
-		} else {
-			f.Remedy = Remedy{Text: "wait until the mirror is whole, or name another", Command: "almamigrate check --mirror URL"}
-		}
+		f.Remedy = Remedy{Text: "remove it before the move, or wait for a version of its vendor that fits", Command: "dnf remove " + shellWord(m.nevra.Name)}
 	}
-	if f.Detail == "" {
-		f.Detail = strings.Join(details, " ")
-	}
+	f.Detail = strings.Join(details, " ")
 	a.raise(f)
 }
