@@ -11,3 +11,8 @@ func Identify(h *host.Host, cat *catalog.Catalog, pkgs []Package) Host {
 	t.identify(t.osRelease())
 	return t.inv.Host
 }
+
+// Pack is worker.pack.
+func Pack(dirs []string, index []uint32, base []string) Files {
+	return (&worker{words: map[string]string{}}).pack(dirs, index, base)
+}

@@ -3,6 +3,7 @@ package inventory_test
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -142,4 +143,36 @@ func FuzzRead(f *testing.F) {
 			t.Error("another inventory after a second reading")
 		}
 	})
+}
+
+// Whatever order a header has its folders in, the list is the same before and
+// after its way through JSON.
+func TestPack(t *testing.T) {
+	for _, tt := range []struct {
+		dirs  []string
+		index []uint32
+		want  inventory.Files
+	}{
+		{[]string{"/a/", "/b/"}, []uint32{0, 0, 1}, inventory.Files{Dirs: []string{"/a/", "/b/"}, DirIndex: []uint32{0, 0, 1}}},
+		{[]string{"/b/", "/a/"}, []uint32{0, 1, 0}, inventory.Files{Dirs: []string{"/b/", "/a/"}, DirIndex: []uint32{0, 1, 0}}},
+		{[]string{"/a/", "/a/"}, []uint32{0, 1, 1}, inventory.Files{Dirs: []string{"/a/"}, DirIndex: []uint32{0, 0, 0}}},
+		{[]string{"/a/", "/b/"}, []uint32{1, 0, 1}, inventory.Files{Dirs: []string{"/b/", "/a/"}, DirIndex: []uint32{0, 1, 0}}},
+		{[]string{"/a/", "/unused/", "/b/"}, []uint32{0, 2, 2}, inventory.Files{Dirs: []string{"/a/", "/b/"}, DirIndex: []uint32{0, 1, 1}}},
+		{[]string{"/a/", "/b/", "/unused/"}, []uint32{0, 1, 1}, inventory.Files{Dirs: []string{"/a/", "/b/"}, DirIndex: []uint32{0, 1, 1}}},
+	} {
+		base := []string{"x", "y", "z"}
+		var want []string
+		for i, n := range tt.index {
+			want = append(want, tt.dirs[n]+base[i])
+		}
+		f := inventory.Pack(slices.Clone(tt.dirs), slices.Clone(tt.index), slices.Clone(base))
+		var got []string
+		for p := range f.All() {
+			got = append(got, p)
+		}
+		tt.want.Base = base
+		if cmp.Diff(want, got) != "" || cmp.Diff(tt.want, f) != "" {
+			t.Errorf("%q %v: paths %q, %+v", tt.dirs, tt.index, got, f)
+		}
+	}
 }

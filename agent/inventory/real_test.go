@@ -179,8 +179,8 @@ func TestRealDatabases(t *testing.T) {
 		},
 		{
 			file: "go-rpmdb-centos8-modularitylabel.Packages.xz", place: "var/lib/rpm/Packages", tsv: "go-rpmdb-centos8-modularitylabel",
-			osRelease: centos8, keys: "centos/RPM-GPG-KEY-CentOS-Official",
-			distro: inventory.CentOS, version: "8.2", major: 8, arch: "x86_64", state: inventory.StateSource, owners: "centos:good=517",
+			osRelease: centos8, // the key stands in the database only, behind most packages
+			distro:    inventory.CentOS, version: "8.2", major: 8, arch: "x86_64", state: inventory.StateSource, owners: "centos:good=517",
 		},
 		{ // no key at hand
 			file: "go-rpmdb-rockylinux-9.rpmdb.sqlite.xz", place: "var/lib/rpm/rpmdb.sqlite", tsv: "go-rpmdb-rockylinux-9",
@@ -188,8 +188,8 @@ func TestRealDatabases(t *testing.T) {
 		},
 		{
 			file: "go-rpmdb-ubi8-s390x.Packages.xz", place: "var/lib/rpm/Packages", tsv: "go-rpmdb-ubi8-s390x",
-			osRelease: "NAME=\"Red Hat Enterprise Linux\"\nID=\"rhel\"\nVERSION_ID=\"8.6\"\nPLATFORM_ID=\"platform:el8\"\n", keys: "redhat/RPM-GPG-KEY-redhat8-release",
-			distro: inventory.RHEL, version: "8.6", major: 8, arch: "s390x", state: inventory.StateSource, owners: "rhel:good=181",
+			osRelease: "NAME=\"Red Hat Enterprise Linux\"\nID=\"rhel\"\nVERSION_ID=\"8.6\"\nPLATFORM_ID=\"platform:el8\"\n",
+			distro:    inventory.RHEL, version: "8.6", major: 8, arch: "s390x", state: inventory.StateSource, owners: "rhel:good=181",
 		},
 	} {
 		t.Run(tt.tsv, func(t *testing.T) {
@@ -286,5 +286,50 @@ func compareWithRPM(t *testing.T, inv *inventory.Inventory, tsv string) {
 	}
 	if inv.Database.Rows != rows {
 		t.Errorf("%d rows, rpm has %d", inv.Database.Rows, rows)
+	}
+}
+
+// A header that was changed in the database is never taken for what its
+// signature or digest says, whether its key is at hand or not.
+func TestDamagedHeader(t *testing.T) {
+	dir := realdata.Dir(t)
+	for _, keyed := range []bool{false, true} {
+		root := t.TempDir()
+		unxz(t, filepath.Join(dir, "rpmdb/go-rpmdb-rockylinux-9.rpmdb.sqlite.xz"), root, "var/lib/rpm/rpmdb.sqlite")
+		if keyed {
+			data, err := os.ReadFile(filepath.Join(dir, "keys/rocky/RPM-GPG-KEY-Rocky-9"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			put(t, root, "etc/pki/rpm-gpg/KEY", string(data))
+		}
+		name := filepath.Join(root, "var/lib/rpm/rpmdb.sqlite")
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const summary = "The GNU Bourne Again shell"
+		if !bytes.Contains(data, []byte(summary)) {
+			t.Fatalf("%q is not in the database", summary)
+		}
+		data = bytes.ReplaceAll(data, []byte(summary), []byte("The GNU Bourne Again shel1"))
+		if err := os.WriteFile(name, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		inv := mustTake(t, root)
+		status := map[string]int{}
+		for _, p := range inv.Packages {
+			status[p.Signature.Status]++
+			if p.Signature.Status == "bad" && (p.Name != "bash" || p.Signature.Owner != "" || p.Signature.Reason == "") {
+				t.Errorf("key at hand %v: %s: %+v", keyed, p.Name, p.Signature)
+			}
+		}
+		rest := "unknown-key"
+		if keyed {
+			rest = "good"
+		}
+		if d := cmp.Diff(map[string]int{"bad": 1, rest: 141}, status); d != "" {
+			t.Errorf("key at hand %v:\n%s", keyed, d)
+		}
 	}
 }

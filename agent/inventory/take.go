@@ -106,7 +106,7 @@ func (t *taker) packages(ctx context.Context) error {
 	loc := db.Location()
 	t.inv.Database = Database{Path: t.inside(loc.Path), Backend: string(loc.Backend)}
 
-	rows := make(chan rpmdb.Row, 8)
+	rows := make(chan blob, 4)
 	var wg sync.WaitGroup
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -117,18 +117,27 @@ func (t *taker) packages(ctx context.Context) error {
 			defer wg.Done()
 			w := &worker{t: t, words: map[string]string{}}
 			for r := range rows {
-				p, unknown := w.decode(r)
+				hdr, err := rpmhdr.Parse(*r.data)
+				if err != nil { // it was read a moment ago
+					t.skip(fmt.Sprintf("row %d of the rpm database", r.num), err)
+					continue
+				}
+				p, unknown := w.decode(r.num, hdr)
+				keep := false
 				t.mu.Lock()
 				t.inv.Packages = append(t.inv.Packages, p)
 				if unknown {
-					l := later{index: len(t.inv.Packages) - 1, row: r.Num, keyID: p.Signature.KeyID}
-					if n := len(r.Header.Raw()); kept+n <= keepBudget {
-						kept += n
-						l.header = r.Header
+					l := later{index: len(t.inv.Packages) - 1, row: r.num, keyID: p.Signature.KeyID}
+					if keep = kept+len(*r.data) <= keepBudget; keep {
+						kept += len(*r.data)
+						l.header = hdr
 					}
 					t.later = append(t.later, l)
 				}
 				t.mu.Unlock()
+				if !keep && cap(*r.data) <= keepBlob {
+					blobs.Put(r.data)
+				}
 			}
 		}()
 	}
@@ -141,8 +150,21 @@ func (t *taker) packages(ctx context.Context) error {
 	return t.retry(ctx, db)
 }
 
-func (t *taker) feed(ctx context.Context, db *rpmdb.DB, rows chan<- rpmdb.Row) error {
-	for r, err := range db.Rows() {
+// blob is a header on its way to a worker. Its memory goes round: a database
+// holds many times more bytes than an inventory.
+type blob struct {
+	num  uint32
+	data *[]byte
+}
+
+// keepBlob is the largest memory that goes round: few headers are larger, and
+// every blob would grow to the size of the largest.
+const keepBlob = 128 << 10
+
+var blobs = sync.Pool{New: func() any { return new([]byte) }}
+
+func (t *taker) feed(ctx context.Context, db *rpmdb.DB, rows chan<- blob) error {
+	for r, err := range db.Transient() {
 		if err != nil {
 			return err
 		}
@@ -156,8 +178,10 @@ func (t *taker) feed(ctx context.Context, db *rpmdb.DB, rows chan<- rpmdb.Row) e
 			t.skip(fmt.Sprintf("row %d of the rpm database", r.Num), errors.New("the header has no package name"))
 			continue
 		}
+		b := blob{r.Num, blobs.Get().(*[]byte)}
+		*b.data = append((*b.data)[:0], r.Header.Raw()...)
 		select {
-		case rows <- r:
+		case rows <- b:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -181,7 +205,7 @@ func (t *taker) retry(ctx context.Context, db *rpmdb.DB) error {
 	if len(again) == 0 {
 		return nil
 	}
-	for r, err := range db.Rows() {
+	for r, err := range db.Transient() {
 		if err != nil {
 			return err
 		}
@@ -217,10 +241,9 @@ func clean(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // decode turns a row into a Package. Unknown says that the signature's key is
 // not at hand yet.
-func (w *worker) decode(r rpmdb.Row) (p Package, unknown bool) {
-	h := r.Header
+func (w *worker) decode(num uint32, h *rpmhdr.Header) (p Package, unknown bool) {
 	p = Package{
-		Row:         r.Num,
+		Row:         num,
 		Name:        clean(h.String(rpmhdr.TagName)),
 		Arch:        w.word(h.String(rpmhdr.TagArch)),
 		Vendor:      w.word(h.String(rpmhdr.TagVendor)),
@@ -244,7 +267,7 @@ func (w *worker) decode(r rpmdb.Row) (p Package, unknown bool) {
 	deps := func(kind rpmhdr.DepKind) []rpmver.Dep {
 		d, err := h.Deps(kind)
 		if err != nil {
-			w.t.skip(fmt.Sprintf("%s of %s, row %d of the rpm database", kind, p.NEVRA(), r.Num), err)
+			w.t.skip(fmt.Sprintf("%s of %s, row %d of the rpm database", kind, p.NEVRA(), num), err)
 		}
 		for i := range d {
 			d[i].Name = w.word(d[i].Name)
@@ -309,13 +332,10 @@ func (w *worker) pack(dirs []string, index []uint32, base []string) Files {
 			next++
 		}
 	}
-	if tidy = tidy && int(next) == len(dirs); tidy {
-		seen := make(map[string]bool, len(dirs))
-		for _, d := range dirs {
-			tidy = tidy && !seen[d]
-			seen[d] = true
-		}
-	}
+	// rpmbuild sorts them: then none is there twice.
+	tidy = tidy && int(next) == len(dirs) && slices.IsSortedFunc(dirs, func(a, b string) int {
+		return cmp.Or(strings.Compare(a, b), -1)
+	})
 	if !tidy {
 		f.Dirs, f.DirIndex = nil, make([]uint32, len(index))
 		at := map[string]uint32{}
