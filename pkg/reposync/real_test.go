@@ -63,3 +63,26 @@ func TestRealSignedRepository(t *testing.T) {
 	}
 	t.Log(err)
 }
+
+// TestRealStream9 syncs repositories of real size, with modules in xz.
+func TestRealStream9(t *testing.T) {
+	dir := filepath.Join(realdata.Dir(t), "repodata")
+	srv := httptest.NewServer(http.FileServer(http.Dir(dir)))
+	defer srv.Close()
+	s := newSyncer(t, reposync.Options{MaxAge: -1})
+	repos := []reposync.Repo{
+		{ID: "baseos", BaseURLs: []string{srv.URL + "/centos-stream9-baseos-2022-02"}},
+		{ID: "appstream", BaseURLs: []string{srv.URL + "/centos-stream9-appstream-2025-01"}},
+	}
+	for _, when := range []string{"cold", "warm"} {
+		for i, res := range s.SyncAll(t.Context(), repos, 2) {
+			if res.Err != nil {
+				t.Fatal(res.Err)
+			}
+			if n := res.Synced.Index.Len(); n != []int{1125, 17649}[i] {
+				t.Errorf("%s: %s has %d packages", when, res.Repo.ID, n)
+			}
+			res.Synced.Close()
+		}
+	}
+}
