@@ -118,7 +118,7 @@ type interner struct {
 }
 
 func newInterner(seed uint64, skip int) *interner {
-	return &interner{seed: seed, skip: skip, slots: make([]uint64, 1<<14)}
+	return &interner{seed: seed, skip: skip, slots: make([]uint64, 1<<10)}
 }
 
 // intern returns the offset of enc[skip:], which is added if it is new; then

@@ -222,6 +222,39 @@ func exercise(ix *repodata.Index) {
 	ix.Modules()
 }
 
+// A file whose checksums are right and whose content is not gives wrong
+// answers at worst, and mostly says so.
+func TestResealedIndex(t *testing.T) {
+	data, err := indexBytes(t, onePackage, oneModules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "index")
+	opened, noticed := 0, 0
+	for at := 0; at < len(data)-4; at += 4 {
+		bad := bytes.Clone(data)
+		bad[at+at/4%4] ^= []byte{0x01, 0x80, 0xff}[at/4%3]
+		reseal(bad)
+		if err := os.WriteFile(path, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ix, err := repodata.OpenIndex(path)
+		if err != nil {
+			continue
+		}
+		opened++
+		exercise(ix)
+		if ix.Err() != nil {
+			noticed++
+		}
+		ix.Close()
+	}
+	t.Logf("%d files opened, %d of them gave an error later", opened, noticed)
+	if opened == 0 || noticed == 0 {
+		t.Error("the damage does nothing")
+	}
+}
+
 func FuzzOpenIndex(f *testing.F) {
 	data, err := indexBytes(f, onePackage, oneModules)
 	if err != nil {
