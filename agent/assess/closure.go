@@ -90,6 +90,10 @@ func (a *assessor) newClosure() *closure {
 		paths: map[string]bool{}, owned: map[string]int{}, reqCount: make([]int, len(a.judged)), noFiles: true,
 	}
 	seen := map[rpmver.NEVRA]bool{}
+	installed := map[string]bool{}
+	for i := range a.judged {
+		installed[a.judged[i].p.Name] = true
+	}
 	for i := range a.judged {
 		j := &a.judged[i]
 		if len(j.p.Files.Base) > 0 {
@@ -104,10 +108,14 @@ func (a *assessor) newClosure() *closure {
 		if !j.moves() && !(j.leaves && j.target != nil) {
 			continue
 		}
-		for _, t := range append([]*candidate{j.target}, j.also...) {
-			if !seen[t.nevra()] {
-				seen[t.nevra()] = true
-				c.add(memberOf(t, i))
+		for k, t := range append([]*candidate{j.target}, j.also...) {
+			if seen[t.nevra()] || k > 0 && installed[t.nevra().Name] {
+				continue // the other is judged as what it is
+			}
+			seen[t.nevra()] = true
+			c.add(memberOf(t, i))
+			if k > 0 && !j.branding {
+				c.comes(t, j.res.NEVRA, "obsoletes "+j.p.Name)
 			}
 		}
 	}
@@ -423,14 +431,17 @@ func (c *closure) pull(d rpmver.Dep, by int32) bool {
 	if best == nil {
 		return false
 	}
-	req := &c.members[by]
-	p := best.full()
-	c.incoming = append(c.incoming, Incoming{
-		NEVRA: best.nevra().String(), Repo: best.repo.ID, RequiredBy: req.nevra.String(), Requirement: d.String(),
-		Size: p.SizePackage, InstalledSize: p.SizeInstalled,
-	})
+	c.comes(best, c.members[by].nevra.String(), d.String())
 	c.add(memberOf(best, -1))
 	return true
+}
+
+func (c *closure) comes(t *candidate, by, why string) {
+	p := t.full()
+	c.incoming = append(c.incoming, Incoming{
+		NEVRA: t.nevra().String(), Repo: t.repo.ID, RequiredBy: by, Requirement: why,
+		Size: p.SizePackage, InstalledSize: p.SizeInstalled,
+	})
 }
 
 // collect lists the requirements that are still not met.

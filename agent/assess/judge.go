@@ -79,14 +79,15 @@ func (a *assessor) judgeOne(j *judged) {
 	list := a.candidates(j)
 	best := a.uni.best(list, j.p.Arch, true)
 	if best != nil {
-		if ob := a.uni.obsoleter(best.nevra()); ob != nil {
+		if ob := a.uni.obsoleters(best.nevra()); len(ob) > 0 {
 			a.setObsoleted(j, ob)
 			return
 		}
 		a.setCounterpart(j, best)
+		j.also = a.uni.obsoleters(j.nevra)
 		return
 	}
-	if ob := a.uni.obsoleter(j.nevra); ob != nil {
+	if ob := a.uni.obsoleters(j.nevra); len(ob) > 0 {
 		a.setObsoleted(j, ob)
 		return
 	}
@@ -165,10 +166,14 @@ func (a *assessor) judgeBranding(j *judged) bool {
 	return true
 }
 
-func (a *assessor) setObsoleted(j *judged, by *candidate) {
-	j.target, j.obsolete = by, true
+func (a *assessor) setObsoleted(j *judged, by []*candidate) {
+	j.target, j.also, j.obsolete = by[0], by[1:], true
 	j.res.Verdict = Replaced
-	j.res.Reason = fmt.Sprintf("obsoleted by %s of %s", by.nevra(), by.repo.ID)
+	var names []string
+	for _, c := range by {
+		names = append(names, fmt.Sprintf("%s of %s", c.nevra(), c.repo.ID))
+	}
+	j.res.Reason = "obsoleted by " + strings.Join(names, " and ")
 	a.hold(j)
 	j.leaves = j.held == ""
 }

@@ -158,26 +158,32 @@ func (u *universe) best(list []*candidate, arch string, enabled bool) *candidate
 	return best
 }
 
-// obsoleter returns the package of the enabled repositories that takes the
-// place of n by an Obsoletes. Obsoletes look at package names, not provides.
-func (u *universe) obsoleter(n rpmver.NEVRA) *candidate {
-	var best *candidate
+// obsoleters returns the packages of the enabled repositories that take the
+// place of n by an Obsoletes, by name, each in its highest version. Obsoletes
+// look at package names, not provides. dnf brings in all of them, also where n
+// has an update of its own: so packages are split.
+func (u *universe) obsoleters(n rpmver.NEVRA) []*candidate {
+	var list []*candidate
 	for _, r := range u.repos {
 		if !r.Enabled {
 			continue
 		}
 		for _, i := range r.Index.ObsoletersOf(n.Name, n.EVR) {
 			c := u.candidate(r, i)
-			if c == nil || c.id.Name == n.Name || !u.installable(c.id.Arch) || is32(c.id.Arch) != is32(n.Arch) && c.id.Arch != "noarch" ||
-				u.mods.hides(c.id) {
+			if c == nil || c.id.Name == n.Name || !u.installable(c.id.Arch) || is32(c.id.Arch) != is32(n.Arch) && c.id.Arch != "noarch" || u.mods.hides(c.id) {
 				continue
 			}
-			if best == nil || c.id.Name < best.id.Name || c.id.Name == best.id.Name && c.id.EVR.Compare(best.id.EVR) > 0 {
-				best = c
+			k := slices.IndexFunc(list, func(x *candidate) bool { return x.id.Name == c.id.Name })
+			switch {
+			case k < 0:
+				list = append(list, c)
+			case c.id.EVR.Compare(list[k].id.EVR) > 0:
+				list[k] = c
 			}
 		}
 	}
-	return best
+	slices.SortFunc(list, func(x, y *candidate) int { return strings.Compare(x.id.Name, y.id.Name) })
+	return list
 }
 
 // provider returns the package that dnf would take to meet d, among those of
