@@ -138,8 +138,8 @@ type Target struct {
 }
 
 // Incoming is a package that is not installed and that the move brings in,
-// because a package that comes or stays requires it, or because it is split off
-// an installed one (Requirement is then "obsoletes NAME").
+// because a package that comes or stays requires it, or because it obsoletes an
+// installed one together with that one's target (Requirement is "obsoletes NAME").
 type Incoming struct {
 	NEVRA         string `json:"nevra"`
 	Repo          string `json:"repo"`

@@ -84,7 +84,6 @@ func (a *assessor) judgeOne(j *judged) {
 			return
 		}
 		a.setCounterpart(j, best)
-		j.also = a.uni.obsoleters(j.nevra)
 		return
 	}
 	if ob := a.uni.obsoleters(j.nevra); len(ob) > 0 {

@@ -160,8 +160,7 @@ func (u *universe) best(list []*candidate, arch string, enabled bool) *candidate
 
 // obsoleters returns the packages of the enabled repositories that take the
 // place of n by an Obsoletes, by name, each in its highest version. Obsoletes
-// look at package names, not provides. dnf brings in all of them, also where n
-// has an update of its own: so packages are split.
+// look at package names, not provides. dnf brings in all of them.
 func (u *universe) obsoleters(n rpmver.NEVRA) []*candidate {
 	var list []*candidate
 	for _, r := range u.repos {
