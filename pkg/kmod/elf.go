@@ -42,10 +42,8 @@ type section struct {
 	entsize uint64
 }
 
-// elfFile is a bounds-checked view of an ELF image. debug/elf is not used: it
-// reads string tables and notes before a caller can say how large they may be,
-// and gives up on images whose string tables are odd though the sections needed
-// here are sound.
+// elfFile is a bounds-checked view of an ELF image. debug/elf is not used: its
+// documentation says that it is not hardened against hostile input.
 type elfFile struct {
 	data     []byte
 	order    binary.ByteOrder
