@@ -180,6 +180,9 @@ func (a *app) check(ctx context.Context, f checkFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := inv.Host.Supported(); err != nil {
+		return err
+	}
 	repos, err := a.fetch(ctx, cat, inv, f, opt)
 	if err != nil {
 		return err

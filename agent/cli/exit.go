@@ -95,6 +95,9 @@ func explainError(err error) *UserError {
 	case errors.Is(err, config.ErrConfig):
 		e.Code = ExitUsage
 		e.Hint = "correct the line; the settings are described in almamigrate.conf(5)"
+	case errors.Is(err, inventory.ErrUnknownMajor):
+		e.Code = ExitNotSupported
+		e.Hint = "EL7 to EL10 are supported; is there a newer almamigrate?"
 	case errors.Is(err, inventory.ErrNotEL):
 		e.Code = ExitNotSupported
 		e.Hint = "run it on a RHEL, CentOS, Rocky or Oracle Linux host, give --root DIR for an image, or try: almamigrate check --demo"
@@ -117,6 +120,9 @@ func explainError(err error) *UserError {
 		errors.Is(err, reposync.ErrOffline), errors.Is(err, reposync.ErrTooLarge):
 		e.Code = ExitRepos
 		e.Hint = "check the network, the proxy and the URL, or name another mirror with --mirror URL"
+	case errors.Is(err, fs.ErrNotExist):
+		e.Code = ExitUsage
+		e.Hint = "check the name of the file or folder"
 	case errors.Is(err, fs.ErrPermission):
 		e.Code = ExitNotSupported
 		e.Hint = "run it as root: sudo almamigrate ..."

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -45,6 +46,9 @@ func Main(args []string, in io.Reader, out, errw io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	a := &app{in: in, out: out, err: errw}
+	// A mistaken flag ends parsing before --json was seen; its reader still
+	// wants one document.
+	a.json = slices.Contains(args, "--json")
 	root := a.rootCommand()
 	root.SetArgs(args)
 	root.SetIn(in)
@@ -143,7 +147,7 @@ Start with:  almamigrate check`,
 	f := c.PersistentFlags()
 	f.StringVar(&a.root, "root", "/", "read the host from `DIR` (an image or chroot)")
 	f.StringVar(&a.configFile, "config", "", "read settings from `FILE` instead of /etc/almamigrate/almamigrate.conf")
-	f.BoolVar(&a.json, "json", false, "write one JSON document to standard output")
+	f.BoolVar(&a.json, "json", a.json, "write one JSON document to standard output")
 	f.StringVar(&a.color, "color", "auto", "colour the text: auto, always or never (NO_COLOR is honoured)")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress on standard error")
 	f.BoolVar(&a.debug, "debug", false, "log what is read and fetched to standard error or the journal")

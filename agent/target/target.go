@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/almamigrate/almamigrate/agent/assess"
@@ -45,6 +46,8 @@ type Planned struct {
 // the others, which are consulted so that "in CRB, which is off" can be said.
 func Select(cat *catalog.Catalog, inv *inventory.Inventory, ring *rpmsig.Keyring, opt Options) ([]Planned, error) {
 	major := Major(inv.Host.Major)
+	// The lines of AlmaLinux's mirrorlists hold $basearch.
+	opt.Transport.Vars = map[string]string{"basearch": inv.Host.Arch, "arch": inv.Host.Arch, "releasever": strconv.Itoa(major)}
 	known := cat.TargetRepos(major, inv.Host.Arch)
 	if len(known) == 0 && len(opt.Repos) == 0 {
 		return nil, fmt.Errorf("cannot name the AlmaLinux %d repositories for %s: the catalogue has none", major, inv.Host.Arch)
