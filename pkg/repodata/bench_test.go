@@ -82,28 +82,61 @@ func BenchmarkParsePrimary(b *testing.B) {
 	}
 }
 
-// BenchmarkBuildIndex includes decompression, and modules.yaml.
+// BenchmarkBuildIndex includes decompression, and modules.yaml; "together" has
+// both repositories under way at once.
 func BenchmarkBuildIndex(b *testing.B) {
-	b.ReportAllocs()
-	for b.Loop() {
-		for _, name := range speedRepos {
-			repo := realRepo(b, name)
-			pname, pdata := compressed(b, repo, "primary")
-			primary, err := repodata.Decompress(pname, bytes.NewReader(pdata), 1<<30)
+	type source struct {
+		pname, mname  string
+		primary, mods []byte
+	}
+	var srcs []source
+	for _, name := range speedRepos {
+		var s source
+		s.pname, s.primary = compressed(b, realRepo(b, name), "primary")
+		s.mname, s.mods = compressed(b, realRepo(b, name), "modules")
+		srcs = append(srcs, s)
+	}
+	build := func(s source) error {
+		primary, err := repodata.Decompress(s.pname, bytes.NewReader(s.primary), 1<<30)
+		if err != nil {
+			return err
+		}
+		defer primary.Close()
+		var mods io.Reader
+		if s.mods != nil {
+			m, err := repodata.Decompress(s.mname, bytes.NewReader(s.mods), 1<<30)
 			if err != nil {
-				b.Fatal(err)
+				return err
 			}
-			var mods io.Reader
-			if mname, mdata := compressed(b, repo, "modules"); mdata != nil {
-				if mods, err = repodata.Decompress(mname, bytes.NewReader(mdata), 1<<30); err != nil {
+			defer m.Close()
+			mods = m
+		}
+		_, err = repodata.BuildIndex(io.Discard, primary, mods, repodata.Source{})
+		return err
+	}
+	b.Run("one by one", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			for _, s := range srcs {
+				if err := build(s); err != nil {
 					b.Fatal(err)
 				}
 			}
-			if _, err := repodata.BuildIndex(io.Discard, primary, mods, repodata.Source{}); err != nil {
-				b.Fatal(err)
+		}
+	})
+	b.Run("together", func(b *testing.B) {
+		for b.Loop() {
+			errs := make(chan error)
+			for _, s := range srcs {
+				go func() { errs <- build(s) }()
+			}
+			for range srcs {
+				if err := <-errs; err != nil {
+					b.Fatal(err)
+				}
 			}
 		}
-	}
+	})
 }
 
 // BenchmarkOpenLookup opens both indexes and asks what a check asks for a host
@@ -138,11 +171,17 @@ func BenchmarkOpenLookup(b *testing.B) {
 					b.Fatal(err)
 				}
 				for _, n := range names {
+					best := -1
 					for _, i := range ix.ByName(n.Name) {
-						if _, err := ix.Package(i); err != nil {
-							b.Fatal(err)
+						if ix.NEVRA(i).EVR == n.EVR {
+							best = i
 						}
 						ix.StreamsOf(i)
+					}
+					if best >= 0 {
+						if _, err := ix.Package(best); err != nil {
+							b.Fatal(err)
+						}
 					}
 					ix.WhatProvides(n.Name)
 					ix.ObsoletersOf(n.Name, n.EVR)
