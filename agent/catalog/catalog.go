@@ -181,6 +181,24 @@ func (c *Catalog) Keys() []KeyInfo {
 	return out
 }
 
+// Trust says that the administrator named a key (extra_keys) for a private
+// AlmaLinux tree: what it signed counts as AlmaLinux's. It is for the time
+// between Load and the first use. A key that the catalogue knows keeps its
+// owner.
+func (c *Catalog) Trust(fingerprint string, keyIDs []string, userID string) {
+	fp := strings.ToUpper(fingerprint)
+	if c.keys[fp] != nil {
+		return
+	}
+	k := &KeyInfo{Fingerprint: fp, Owner: "almalinux", Kind: KindDistro, KeyIDs: keyIDs, UserID: userID, Note: "named by the administrator"}
+	c.keys[fp] = k
+	for _, id := range keyIDs {
+		if id = strings.ToLower(id); c.byID[id] == nil {
+			c.byID[id] = k
+		}
+	}
+}
+
 // PinnedFingerprints returns the fingerprints of the keys that AlmaLinux's
 // packages of a major may be signed with, sorted.
 func (c *Catalog) PinnedFingerprints(major int) []string {

@@ -157,25 +157,20 @@ func (a *app) check(ctx context.Context, f checkFlags) error {
 		opt.Repos = map[string]string{}
 		keyFiles = []string{d.key}
 	}
-	keys, err := target.ReadKeys(keyFiles)
-	if err != nil {
-		return &UserError{Err: err, Code: ExitUsage, Hint: "correct extra_keys in almamigrate.conf"}
-	}
-	opt.Keys = keys
-
-	facts := "/"
+	root := "/"
 	if f.demo {
-		facts = a.root // the demo's keys are its own
+		root = a.root // the demo's keys are its own
 	}
-	cat, err := catalog.Load(facts)
+	cat, keys, err := a.facts(root, keyFiles)
 	if err != nil {
 		return err
 	}
+	opt.Keys = keys
 	var inv *inventory.Inventory
 	if f.inventory != "" {
 		inv, err = readInventory(f.inventory)
 	} else {
-		inv, err = a.takeInventory(ctx, cat, inventory.Options{})
+		inv, err = a.takeInventory(ctx, cat, inventory.Options{ExtraKeys: keys})
 	}
 	if err != nil {
 		return err

@@ -25,11 +25,11 @@ With --json the result is complete: another machine judges it with
 		Example: "  almamigrate inventory\n  almamigrate inventory --json > web01.json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cat, err := catalog.Load("/")
+			cat, keys, err := a.facts("/", a.cfg.Trust.ExtraKeys)
 			if err != nil {
 				return err
 			}
-			inv, err := a.takeInventory(cmd.Context(), cat, inventory.Options{NoFiles: noFiles})
+			inv, err := a.takeInventory(cmd.Context(), cat, inventory.Options{NoFiles: noFiles, ExtraKeys: keys})
 			if err != nil {
 				return err
 			}

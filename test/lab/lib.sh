@@ -38,3 +38,23 @@ missing_tools() { # prints the Debian packages whose tools are not there
 missing_extra() { /usr/bin/python3 -c 'import dnf' 2>/dev/null || echo "python3-dnf "; [ -e /usr/lib/python3/dist-packages/dnf-plugins/config_manager.py ] || echo "dnf-plugins-core "; }
 
 server_url() { echo "http://127.0.0.1:$(cat "$LAB/port" 2>/dev/null || echo 18080)"; }
+
+# lab_catalog WORLD: catalogue entries for the worlds' signing keys. The AlmaLinux one is left out: hosts name it in extra_keys.
+lab_catalog() {
+  local f n owner kind fp ids
+  for f in "$1"/keys/*.asc; do
+    n=$(basename "$f" .asc)
+    case $n in
+      alma-*|local) continue ;;
+      centos) owner=centos kind=distro ;;
+      redhat) owner=rhel kind=distro ;;
+      rocky-*) owner=rocky kind=distro ;;
+      oracle-*) owner=oracle kind=distro ;;
+      epel-*) owner=epel kind=third-party ;;
+      *) owner=lab-$n kind=third-party ;;
+    esac
+    fp=$(gpg --batch --quiet --show-keys --with-colons "$f" | awk -F: '$1=="fpr"{print $10; exit}')
+    ids=$(gpg --batch --quiet --show-keys --with-colons "$f" | awk -F: '($1=="pub"||$1=="sub") && $12 ~ /s/ {printf "%s ", tolower($5)}')
+    printf '[key %s]\nowner = %s\nkind = %s\nmajors = *\nids = %s\nuid = lab\n\n' "$fp" "$owner" "$kind" "$ids"
+  done
+}
