@@ -95,6 +95,7 @@ func (a *assessor) findHost() {
 
 func (a *assessor) findRepos() {
 	hasRelease := false
+	var needed, off []Resource
 	for i := range a.in.Repos {
 		r := &a.in.Repos[i]
 		if r.Err != nil || r.Index == nil {
@@ -102,22 +103,32 @@ func (a *assessor) findRepos() {
 			if r.Err != nil {
 				why = r.Err.Error()
 			}
-			sev, title := Blocker, fmt.Sprintf("the repository %s could not be read", r.ID)
-			detail := "Without it no verdict is possible: what was not found may be in it."
-			if !r.Enabled {
-				sev, title = Info, fmt.Sprintf("the repository %s, which would be off, could not be read", r.ID)
-				detail = "The verdict does not need it; whether it has a missing package cannot be said."
+			if r.Enabled {
+				needed = append(needed, Resource{"repo", r.ID, why})
+			} else {
+				off = append(off, Resource{"repo", r.ID, why})
 			}
-			a.raise(Finding{
-				ID: idRepoUnreachable, Severity: sev, Title: title, Detail: detail, Resources: []Resource{{"repo", r.ID, why}},
-				Remedy: Remedy{Text: "check network and proxy, or name another mirror", Command: "almamigrate check --mirror URL"},
-			})
 			continue
 		}
 		if r.Enabled && len(r.Index.ByName("almalinux-release")) > 0 {
 			hasRelease = true
 		}
 	}
+	unreadable := func(sev Severity, res []Resource, which, detail string) {
+		if len(res) == 0 {
+			return
+		}
+		title := fmt.Sprintf("the repository %s%s could not be read", res[0].Name, which)
+		if len(res) > 1 {
+			title = fmt.Sprintf("%d repositories%s could not be read", len(res), which)
+		}
+		a.raise(Finding{
+			ID: idRepoUnreachable, Severity: sev, Title: title, Detail: detail + " The first: " + res[0].Detail + ".", Resources: res,
+			Remedy: Remedy{Text: "check network and proxy, or name another mirror", Command: "almamigrate check --mirror URL"},
+		})
+	}
+	unreadable(Blocker, needed, "", "Without it no verdict is possible: what was not found may be in it.")
+	unreadable(Info, off, ", which would be off,", "The verdict does not need it; whether it has a missing package cannot be said.")
 	if !hasRelease && !a.unread {
 		var res []Resource
 		for i := range a.in.Repos {

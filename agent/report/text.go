@@ -113,7 +113,9 @@ func (c *Check) headline(p *page) {
 	host := c.Host.Name
 	if host == "" {
 		host = "this host"
-		if c.Host.Root != "" && c.Host.Root != "/" {
+		if opt := p.opt; opt.Demo {
+			host = "the demo host"
+		} else if c.Host.Root != "" && c.Host.Root != "/" {
 			host = c.Host.Root
 		}
 	}
@@ -179,6 +181,11 @@ func (c *Check) find(id string) *assess.Finding {
 
 func (c *Check) counts(p *page) {
 	p.line("")
+	if c.Verdict == assess.Unknown {
+		// Counts from half of the repositories would read like a result.
+		p.line(fmt.Sprintf("  %d %s, not judged", c.Summary.Total, plural(c.Summary.Total, "package", "packages")))
+		return
+	}
 	lead := fmt.Sprintf("  %d %s: ", c.Summary.Total, plural(c.Summary.Total, "package", "packages"))
 	var parts []string
 	for _, v := range verdictOrder {
