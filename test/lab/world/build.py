@@ -51,7 +51,7 @@ class World:
         path = os.path.join(self.keys, ident + ".id")
         if os.path.exists(path):
             with open(path) as f:
-                return f.read()
+                return self._catalog(ident, f.read())
         uid = f"{ident} of the lab <{ident}@lab.invalid>"
         self.gpg("--passphrase", "", "--quick-generate-key", uid, "rsa2048", "sign", "never")
         fpr = [x for x in self.gpg("--with-colons", "--list-secret-keys", uid).splitlines() if x.startswith("fpr:")][0].split(":")[9]
@@ -67,6 +67,14 @@ class World:
             self._put(os.path.join(self.keys, ident + "-old.id"), sub + "!")
         self._put(os.path.join(self.keys, ident + ".asc"), text)
         self._put(path, fpr)
+        return self._catalog(ident, fpr)
+
+    def _catalog(self, ident, fpr):
+        """What the tool has to be told, on a host, about a key that it does not know: whose it is."""
+        owner = {"redhat": "rhel", "vendor": "acme"}.get(ident, ident.split("-")[0])
+        kind = "third-party" if owner in ("epel", "elrepo", "acme") else "distro"
+        if owner not in ("alma", "unknown"):
+            self._put(os.path.join(self.keys, ident + ".conf"), f"[key {fpr}]\nowner = {owner}\nkind = {kind}\nmajors = *\nids = {fpr[-16:].lower()}\nuid = {ident} of the lab\n\n")
         return fpr
 
     def public(self, ident):

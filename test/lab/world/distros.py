@@ -75,9 +75,13 @@ def _alma(major):
     else:
         file = lambda kind, i: f"almalinux-{i}"
         crb, ha = "CRB", "highavailability"
+    # there, and empty: nothing of the lab is from them. Synergy's .repo file is another package's.
+    more = [Repo(i, f"/almalinux/$releasever/{p}/$basearch/os/", f, False, "empty")
+            for i, p, f in [(n.lower(), n, f"almalinux-{n.lower()}") for n in ("NFV", "ResilientStorage", "RT", "SAP", "SAPHANA") if (n, major) != ("ResilientStorage", 10)]
+            + [("almalinux-synergy", "synergy", "")]]
     return Distro("alma", major, "AlmaLinux", "x64-builder02.almalinux.invalid", v, f"AlmaLinux {v} ({code})", "almalinux", "AlmaLinux",
                   "RPM-GPG-KEY-AlmaLinux" + ("" if major == 8 else f"-{major}"),
-                  _el_repos("/almalinux/$releasever", file, crb, ha=ha), f"AlmaLinux release {v} ({code})", "almalinux",
+                  _el_repos("/almalinux/$releasever", file, crb, ha=ha) + more, f"AlmaLinux release {v} ({code})", "almalinux",
                   f"cpe:/o:almalinux:almalinux:{major}::baseos", like="rhel centos fedora",
                   extra_os={"VERSION": f"{v} ({code})", "ALMALINUX_MANTISBT_PROJECT": f"AlmaLinux-{major}",
                             "ALMALINUX_MANTISBT_PROJECT_VERSION": v, "REDHAT_SUPPORT_PRODUCT": "AlmaLinux", "REDHAT_SUPPORT_PRODUCT_VERSION": v},
@@ -168,6 +172,8 @@ def repo_files(d):
     """The text of every .repo file of a distribution."""
     out = {}
     for r in d.repos:
+        if not r.file:
+            continue
         out[r.file] = out.get(r.file, f"# {r.file}.repo\n") + f"""
 [{r.id}]
 name={d.name} $releasever - {r.id}
