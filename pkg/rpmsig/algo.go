@@ -75,7 +75,7 @@ func checkKeySize(pub *packet.PublicKey) error {
 		if n := k.N.BitLen(); n < 1024 || n > 16384 {
 			return fmt.Errorf("RSA key of %d bits: %w", n, errUnsupported)
 		}
-		if k.N.Bit(0) == 0 || k.E < 3 || k.E&1 == 0 {
+		if k.N.Bit(0) == 0 || k.E < 3 || k.E&1 == 0 || k.E > 1<<31-1 {
 			return fmt.Errorf("RSA key with impossible numbers: %w", errUnsupported)
 		}
 	case *dsa.PublicKey:

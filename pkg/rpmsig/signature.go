@@ -13,6 +13,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"math/big"
 	"strings"
 	"time"
@@ -227,11 +228,28 @@ func (s *signature) verify(pub *packet.PublicKey, d digests) error {
 		return err
 	}
 	return guard(func() error {
+		if key, ok := pub.PublicKey.(*rsa.PublicKey); ok && s.version != 5 {
+			return s.verifyRSA(pub, key, h)
+		}
 		if pub.VerifySignature(h, s.pkt) != nil {
 			return errBad
 		}
 		return nil
 	})
+}
+
+// verifyRSA does for RSA what go-crypto does for all algorithms: behind the
+// data the hash takes the signature's own fields (RFC 9580, section 5.2.4).
+func (s *signature) verifyRSA(pub *packet.PublicKey, key *rsa.PublicKey, h hash.Hash) error {
+	if !pub.CanSign() || pub.PubKeyAlgo != s.pkt.PubKeyAlgo || s.pkt.RSASignature == nil {
+		return errBad
+	}
+	h.Write(s.pkt.HashSuffix)
+	sum := h.Sum(nil)
+	if s.version >= 6 && [2]byte(sum) != s.pkt.HashTag {
+		return errBad
+	}
+	return verifyRSA(key, s.hash, sum, s.pkt.RSASignature.Bytes())
 }
 
 func (s *signature) verifyV3(pub *packet.PublicKey, d digests) error {
@@ -246,19 +264,10 @@ func (s *signature) verifyV3(pub *packet.PublicKey, d digests) error {
 	}
 	switch key := pub.PublicKey.(type) {
 	case *rsa.PublicKey:
-		if len(s.v3.mpis) != 1 || s.v3.mpis[0].BitLen() > key.N.BitLen() {
+		if len(s.v3.mpis) != 1 {
 			return errBad
 		}
-		// The number lost its leading zeros, which PKCS #1 wants.
-		sig := s.v3.mpis[0].FillBytes(make([]byte, key.Size()))
-		switch err := rsa.VerifyPKCS1v15(key, s.hash, sum, sig); {
-		case err == nil:
-			return nil
-		case errors.Is(err, rsa.ErrVerification):
-			return errBad
-		default: // the key itself was refused
-			return fmt.Errorf("%w: %w", errUnsupported, err)
-		}
+		return verifyRSA(key, s.hash, sum, s.v3.mpis[0].Bytes())
 	case *dsa.PublicKey:
 		if len(s.v3.mpis) != 2 {
 			return errBad
