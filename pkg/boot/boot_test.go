@@ -268,6 +268,7 @@ func TestLoader(t *testing.T) {
 		"boot/efi/EFI/centos/grubenv":         grubenv("saved_entry=" + id + "\nkernelopts=root=/dev/mapper/a\\\\b ro\n"),
 		"boot/loader/entries/" + id + ".conf": entry,
 		"boot/loader/entries/readme.txt":      "x",
+		"boot/vmlinuz-4.18.0-348.el8.x86_64":  "kernel",
 		"etc/default/grub":                    "GRUB_TIMEOUT=5\nGRUB_ENABLE_BLSCFG=true\n",
 	})
 	got, err := boot.ReadLoader(r)
@@ -280,6 +281,7 @@ func TestLoader(t *testing.T) {
 		Entries: []boot.BLSEntry{{
 			File: id, Machine: id[:32], Title: "CentOS Linux (4.18.0-348.el8.x86_64) 8", Version: "4.18.0-348.el8.x86_64",
 			Linux: "/vmlinuz-4.18.0-348.el8.x86_64", Initrd: "/initramfs-4.18.0-348.el8.x86_64.img $tuned_initrd", Options: "$kernelopts",
+			Missing: []string{"/initramfs-4.18.0-348.el8.x86_64.img"},
 		}},
 	}
 	if d := cmp.Diff(want, got); d != "" {

@@ -14,13 +14,14 @@ import (
 
 // BLSEntry is one file of /boot/loader/entries.
 type BLSEntry struct {
-	File    string `json:"file"` // base name without .conf: the id that grubenv's saved_entry names
-	Title   string `json:"title"`
-	Version string `json:"version"`
-	Linux   string `json:"linux"`
-	Initrd  string `json:"initrd,omitempty"`
-	Options string `json:"options,omitempty"`
-	Machine string `json:"machine_id,omitempty"` // the file name's first part on EL
+	File    string   `json:"file"` // base name without .conf: the id that grubenv's saved_entry names
+	Title   string   `json:"title"`
+	Version string   `json:"version"`
+	Linux   string   `json:"linux"`
+	Initrd  string   `json:"initrd,omitempty"`
+	Options string   `json:"options,omitempty"`
+	Machine string   `json:"machine_id,omitempty"` // the file name's first part on EL
+	Missing []string `json:"missing,omitempty"`    // files that it names and that do not exist; filled in by ReadLoader
 }
 
 const maxBootFile = 4 << 20
@@ -216,6 +217,9 @@ func ReadLoader(r *rootfs.Root) (Loader, error) {
 	entries, err := ReadBLS(r, "/boot/loader/entries")
 	if err != nil {
 		return l, err
+	}
+	for i := range entries {
+		entries[i].Missing = missingFiles(r, entries[i])
 	}
 	l.Entries = entries
 	return l, nil
