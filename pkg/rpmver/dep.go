@@ -107,8 +107,9 @@ func ParseDep(s string) (Dep, error) {
 // IsRich reports whether the name is a rich (boolean) dependency.
 func (d Dep) IsRich() bool { return strings.HasPrefix(d.Name, "(") }
 
-// Versioned reports whether the dependency restricts versions at all.
-func (d Dep) Versioned() bool { return d.Flags&compareMask != 0 && d.EVR.Version != "" }
+// Versioned reports whether the dependency restricts versions at all. An epoch
+// alone does: "kmod-3c59x < 1:" in the CentOS Kmods SIG's Obsoletes.
+func (d Dep) Versioned() bool { return d.Flags&compareMask != 0 && d.EVR != EVR{} }
 
 // String returns the dependency as in a spec file: "foo >= 1:2-3".
 func (d Dep) String() string {

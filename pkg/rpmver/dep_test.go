@@ -133,3 +133,21 @@ func TestParseDep(t *testing.T) {
 		}
 	}
 }
+
+// TestEpochAlone: an Obsoletes of the CentOS Kmods SIG names an epoch and no
+// version. It must not cover packages of that epoch and above.
+func TestEpochAlone(t *testing.T) {
+	d := rpmver.Dep{Name: "kmod-3c59x", Flags: rpmver.Less, EVR: rpmver.EVR{Epoch: 1}}
+	for _, tc := range []struct {
+		evr  rpmver.EVR
+		want bool
+	}{
+		{rpmver.EVR{Version: "5.14", Release: "1"}, true},
+		{rpmver.EVR{Epoch: 1, Version: "5.14", Release: "1"}, false},
+		{rpmver.EVR{Epoch: 2, Version: "1", Release: "1"}, false},
+	} {
+		if got := d.MatchesEVR(tc.evr); got != tc.want {
+			t.Errorf("%s covers %s: %v, want %v", d, tc.evr, got, tc.want)
+		}
+	}
+}
