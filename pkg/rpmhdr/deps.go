@@ -1,6 +1,7 @@
 package rpmhdr
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/almamigrate/almamigrate/pkg/rpmver"
@@ -83,6 +84,12 @@ func (h *Header) Deps(kind DepKind) ([]rpmver.Dep, error) {
 func lenientEVR(s string) rpmver.EVR {
 	if evr, err := rpmver.ParseEVR(s); err == nil {
 		return evr
+	}
+	// "1:", an epoch alone, stands in Obsoletes of real packages.
+	if n, ok := strings.CutSuffix(s, ":"); ok {
+		if epoch, err := strconv.ParseUint(n, 10, 32); err == nil {
+			return rpmver.EVR{Epoch: uint32(epoch)}
+		}
 	}
 	if i := strings.LastIndexByte(s, '-'); i >= 0 {
 		return rpmver.EVR{Version: s[:i], Release: s[i+1:]}
