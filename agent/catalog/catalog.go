@@ -146,6 +146,8 @@ type Catalog struct {
 	repoMaps   map[int][]*repoMap
 	streams    map[string]string
 	risks      []risk
+	panels     []Panel
+	agents     []Agent
 	baseURL    string
 	mirrorlist string
 }

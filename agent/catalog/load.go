@@ -125,6 +125,10 @@ func (c *Catalog) add(name string, data []byte, local bool) error {
 			}
 		case s.Name == "downgrade":
 			err = l.downgrade(s)
+		case len(words) == 2 && words[0] == "panel":
+			err = l.panel(s, words[1])
+		case len(words) == 2 && words[0] == "agent":
+			err = l.agent(s, words[1])
 		default:
 			err = l.fail(s.Line, "unknown section [%s]", s.Name)
 		}
