@@ -240,7 +240,10 @@ func (inv *Inventory) WriteJSON(w io.Writer) error {
 	for _, f := range []struct {
 		name string
 		v    any
-	}{{"keys", inv.Keys}, {"repos", inv.Repos}, {"dnf", inv.DNF}, {"skipped", inv.Skipped}} {
+	}{{"keys", inv.Keys}, {"repos", inv.Repos}, {"dnf", inv.DNF}, {"environment", inv.Environment}, {"kernel", inv.Kernel}, {"skipped", inv.Skipped}} {
+		if f.name == "environment" && inv.Environment == nil {
+			continue
+		}
 		if err := field(f.name, f.v); err != nil {
 			return err
 		}
@@ -322,6 +325,10 @@ func read(d *json.Decoder) (*Inventory, error) {
 			dst = &inv.Repos
 		case "dnf":
 			dst = &inv.DNF
+		case "kernel":
+			dst = &inv.Kernel
+		case "environment":
+			dst = &inv.Environment
 		case "skipped":
 			dst = &inv.Skipped
 		default:

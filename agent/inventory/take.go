@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/almamigrate/almamigrate/agent/catalog"
 	"github.com/almamigrate/almamigrate/agent/host"
@@ -35,7 +36,13 @@ type Options struct {
 	NoFiles      bool          // leave Package.Files empty
 	NoSignatures bool          // verify nothing; every signature's status is empty
 	ExtraKeys    []*rpmsig.Key // more keys to verify with
-	Tool         Tool
+	// CacheDir is where the outcomes of verifying signatures are kept, so that
+	// the next run need not verify what has not changed; empty: nowhere. It is
+	// made if it is not there, and must belong to this user to be of use.
+	CacheDir  string
+	VerifyAll bool // verify all signatures, whatever is kept
+	Deep      bool // also read what takes long: the initramfs
+	Tool      Tool
 }
 
 // Take reads a host. It changes nothing on it. What cannot be read is listed
@@ -58,6 +65,8 @@ func Take(ctx context.Context, h *host.Host, cat *catalog.Catalog, opt Options) 
 	}
 	t.identify(osr)
 	t.readRepos()
+	t.environment(h.Live())
+	t.kernel()
 	t.finish()
 	return t.inv, nil
 }
@@ -69,6 +78,9 @@ type taker struct {
 	ring *rpmsig.Keyring
 	inv  *Inventory
 	conf conf
+
+	cache *sigCache // nil: none
+	known *verdicts // nil: none
 
 	mu     sync.Mutex
 	owners map[string]string // path of a file in a watched folder: package
@@ -98,6 +110,8 @@ func (t *taker) skip(what string, err error) {
 // headers and verify signatures.
 func (t *taker) packages(ctx context.Context) error {
 	t.readKeyFiles()
+	t.cache = t.newSigCache()
+	t.known = t.cache.load()
 	db, err := rpmdb.Open(t.h.Root)
 	if err != nil {
 		return err
@@ -122,7 +136,7 @@ func (t *taker) packages(ctx context.Context) error {
 					t.skip(fmt.Sprintf("row %d of the rpm database", r.num), err)
 					continue
 				}
-				p, unknown := w.decode(r.num, hdr)
+				p, unknown := w.decode(r.num, len(*r.data), hdr)
 				keep := false
 				t.mu.Lock()
 				t.inv.Packages = append(t.inv.Packages, p)
@@ -147,7 +161,13 @@ func (t *taker) packages(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return t.retry(ctx, db)
+	if err := t.retry(ctx, db); err != nil {
+		return err
+	}
+	if t.known == nil {
+		t.cache.save()
+	}
+	return nil
 }
 
 // blob is a header on its way to a worker. Its memory goes round: a database
@@ -180,6 +200,9 @@ func (t *taker) feed(ctx context.Context, db *rpmdb.DB, rows chan<- blob) error 
 		}
 		b := blob{r.Num, blobs.Get().(*[]byte)}
 		*b.data = append((*b.data)[:0], r.Header.Raw()...)
+		if t.cache != nil {
+			t.cache.sizes[r.Num] = len(*b.data)
+		}
 		select {
 		case rows <- b:
 		case <-ctx.Done():
@@ -237,11 +260,16 @@ func (w *worker) word(s string) string {
 
 // clean makes text that JSON can carry unchanged. Names in headers from before
 // UTF-8 became a must may be Latin-1.
-func clean(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+func clean(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
 
 // decode turns a row into a Package. Unknown says that the signature's key is
 // not at hand yet.
-func (w *worker) decode(num uint32, h *rpmhdr.Header) (p Package, unknown bool) {
+func (w *worker) decode(num uint32, size int, h *rpmhdr.Header) (p Package, unknown bool) {
 	p = Package{
 		Row:         num,
 		Name:        clean(h.String(rpmhdr.TagName)),
@@ -270,8 +298,8 @@ func (w *worker) decode(num uint32, h *rpmhdr.Header) (p Package, unknown bool) 
 			w.t.skip(fmt.Sprintf("%s of %s, row %d of the rpm database", kind, p.NEVRA(), num), err)
 		}
 		for i := range d {
-			d[i].Name = w.word(d[i].Name)
-			d[i].EVR.Version, d[i].EVR.Release = w.word(d[i].EVR.Version), w.word(d[i].EVR.Release)
+			d[i].Name = clean(d[i].Name)
+			d[i].EVR.Version, d[i].EVR.Release = clean(d[i].EVR.Version), clean(d[i].EVR.Release)
 		}
 		return d
 	}
@@ -279,6 +307,10 @@ func (w *worker) decode(num uint32, h *rpmhdr.Header) (p Package, unknown bool) 
 	p.Conflicts, p.Obsoletes = deps(rpmhdr.Conflicts), deps(rpmhdr.Obsoletes)
 	w.files(&p, h)
 	if w.t.opt.NoSignatures {
+		return p, false
+	}
+	if s, ok := w.t.known.outcome(num, size); ok {
+		p.Signature = s
 		return p, false
 	}
 	res := rpmsig.VerifyHeader(h, w.t.ring)
@@ -351,7 +383,7 @@ func (w *worker) pack(dirs []string, index []uint32, base []string) Files {
 		}
 	}
 	for i, d := range f.Dirs {
-		f.Dirs[i] = w.word(d)
+		f.Dirs[i] = clean(d)
 	}
 	return f
 }
@@ -369,16 +401,9 @@ func (t *taker) judge(h *rpmhdr.Header, res rpmsig.Result) Signature {
 		Status: string(res.Status), KeyID: res.KeyID, Fingerprint: res.Fingerprint,
 		UserID: clean(res.UserID), Weak: res.Weak, Reason: clean(res.Reason),
 	}
-	switch res.Status {
-	case rpmsig.Good:
-		if k, ok := t.cat.KeyByFingerprint(res.Fingerprint); ok {
-			s.Owner = k.Owner
-		}
+	s.Owner = t.signer(s)
+	if res.Status == rpmsig.Good {
 		return s
-	case rpmsig.UnknownKey, rpmsig.Unsupported:
-		if k, ok := t.cat.KeyByID(res.KeyID); ok {
-			s.Owner = k.Owner
-		}
 	}
 	// No good signature vouches for this header: see at least that it is whole.
 	if err := h.VerifyDigests(); errors.Is(err, rpmhdr.ErrDigest) {
@@ -386,6 +411,21 @@ func (t *taker) judge(h *rpmhdr.Header, res rpmsig.Result) Signature {
 		s.Reason = "damaged in the rpm database: " + clean(err.Error())
 	}
 	return s
+}
+
+// signer names the owner of a signature's key.
+func (t *taker) signer(s Signature) string {
+	switch rpmsig.Status(s.Status) {
+	case rpmsig.Good:
+		if k, ok := t.cat.KeyByFingerprint(s.Fingerprint); ok {
+			return k.Owner
+		}
+	case rpmsig.UnknownKey, rpmsig.Unsupported:
+		if k, ok := t.cat.KeyByID(s.KeyID); ok {
+			return k.Owner
+		}
+	}
+	return ""
 }
 
 // inside returns the path below the root.
@@ -400,7 +440,10 @@ func (t *taker) inside(p string) string {
 func (t *taker) finish() {
 	inv := t.inv
 	slices.SortFunc(inv.Packages, func(a, b Package) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), a.EVR.Compare(b.EVR), cmp.Compare(a.Arch, b.Arch), cmp.Compare(a.Row, b.Row))
+		if n := strings.Compare(a.Name, b.Name); n != 0 {
+			return n
+		}
+		return cmp.Or(a.EVR.Compare(b.EVR), strings.Compare(a.Arch, b.Arch), cmp.Compare(a.Row, b.Row))
 	})
 	inv.Packages = slices.Clip(inv.Packages)
 	slices.SortFunc(inv.Keys, func(a, b Key) int {
