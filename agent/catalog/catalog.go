@@ -138,18 +138,20 @@ type risk struct {
 // Catalog is a set of facts. It is not changed after Load and is safe for
 // concurrent use.
 type Catalog struct {
-	keys       map[string]*KeyInfo // by fingerprint
-	byID       map[string]*KeyInfo // by key id
-	distros    map[string]*Distro
-	brand      map[brandKey]*branding
-	repos      []*repoDef
-	repoMaps   map[int][]*repoMap
-	streams    map[string]string
-	risks      []risk
-	panels     []Panel
-	agents     []Agent
-	baseURL    string
-	mirrorlist string
+	keys            map[string]*KeyInfo // by fingerprint
+	byID            map[string]*KeyInfo // by key id
+	distros         map[string]*Distro
+	brand           map[brandKey]*branding
+	repos           []*repoDef
+	repoMaps        map[int][]*repoMap
+	streams         map[string]string
+	risks           []risk
+	hardware        map[string]*Hardware
+	hardwareSources []HardwareSource
+	panels          []Panel
+	agents          []Agent
+	baseURL         string
+	mirrorlist      string
 }
 
 // KeyByID finds a key by the id that a signature carries: 16 hex digits, of a

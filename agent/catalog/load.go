@@ -125,6 +125,10 @@ func (c *Catalog) add(name string, data []byte, local bool) error {
 			}
 		case s.Name == "downgrade":
 			err = l.downgrade(s)
+		case len(words) == 2 && words[0] == "hardware":
+			err = l.hardware(s, words[1])
+		case len(words) == 2 && words[0] == "hardware-source":
+			err = l.hardwareSource(s, words[1])
 		case len(words) == 2 && words[0] == "panel":
 			err = l.panel(s, words[1])
 		case len(words) == 2 && words[0] == "agent":
