@@ -1,0 +1,236 @@
+package inventory
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/almamigrate/almamigrate/pkg/kmod"
+)
+
+// files finds the file and the owner of every module, and reads the files of
+// those that are not the distribution's kernel's own.
+func (r *kernelReader) files() {
+	for i := range r.k.Modules {
+		m := &r.k.Modules[i]
+		if r.tree == nil {
+			continue
+		}
+		if _, m.Builtin = r.tree.Builtin[m.Name]; m.Builtin && !m.Loaded {
+			continue
+		}
+		if p, ok := r.tree.Path(m.Name); ok {
+			m.Builtin = false
+			m.File = "/" + p
+			if real, err := r.t.h.Resolve(p); err == nil {
+				m.File = "/" + real
+			}
+		}
+	}
+	owners := r.owners()
+	for i := range r.k.Modules {
+		m := &r.k.Modules[i]
+		p := owners[modulePath(m.File)]
+		if p != nil {
+			m.Owner = p.NEVRA().String()
+		}
+		if r.own(m, p) {
+			continue
+		}
+		m.Foreign = r.foreign(m)
+	}
+}
+
+// modulePath gives one spelling to what merged-/usr hosts have two of.
+func modulePath(file string) string {
+	if rest, ok := strings.CutPrefix(file, "/usr/lib/modules/"); ok {
+		return "/lib/modules/" + rest
+	}
+	return file
+}
+
+// owners maps the files of modules to the packages that own them.
+func (r *kernelReader) owners() map[string]*Package {
+	want := map[string]*Package{}
+	for i := range r.k.Modules {
+		if f := r.k.Modules[i].File; f != "" {
+			want[modulePath(f)] = nil
+		}
+	}
+	if len(want) == 0 {
+		return want
+	}
+	treeOf := map[string]int{}
+	for i := range r.t.inv.Packages {
+		p := &r.t.inv.Packages[i]
+		hit := make([]bool, len(p.Files.Dirs))
+		some := false
+		for d, dir := range p.Files.Dirs {
+			hit[d] = strings.Contains(dir, "/lib/modules/") || r.outside(dir)
+			some = some || hit[d]
+		}
+		if !some {
+			continue
+		}
+		for f := range p.Files.Base {
+			if !hit[p.Files.DirIndex[f]] {
+				continue
+			}
+			file := modulePath(p.Files.Path(f))
+			if _, ok := want[file]; ok {
+				want[file] = p
+				if strings.HasPrefix(file, "/lib/modules/"+r.k.Tree+"/kernel/") {
+					treeOf[p.NEVRA().String()]++
+				}
+			}
+		}
+	}
+	best := 0
+	for _, n := range sortedNames(treeOf) {
+		if treeOf[n] > best {
+			best, r.k.Owner = treeOf[n], n
+		}
+	}
+	return want
+}
+
+// outside tells whether a module's file lies in a folder beyond /lib/modules,
+// where some vendors keep theirs.
+func (r *kernelReader) outside(dir string) bool {
+	for i := range r.k.Modules {
+		if f := r.k.Modules[i].File; f != "" && !strings.Contains(f, "/lib/modules/") && path.Dir(f)+"/" == dir {
+			return true
+		}
+	}
+	return false
+}
+
+// own tells whether a module comes with the kernel that runs: then the target
+// kernel's own module takes its place, and its file need not be read.
+func (r *kernelReader) own(m *KernelModule, owner *Package) bool {
+	if strings.ContainsAny(m.Taint, "OEFP") {
+		return false
+	}
+	if m.File == "" {
+		return true // gone, or built in: only the name can be judged
+	}
+	if owner == nil {
+		// Where nothing of the tree is owned, the kernel came without rpm.
+		return r.k.Owner == "" && r.area(m) == "kernel"
+	}
+	if !strings.HasPrefix(owner.Name, "kernel") {
+		return false
+	}
+	return r.area(m) == "kernel" || r.t.cat.Owns(string(r.t.inv.Host.Distro), owner.Signature.Owner)
+}
+
+func (r *kernelReader) area(m *KernelModule) string {
+	rest, ok := strings.CutPrefix(modulePath(m.File), "/lib/modules/")
+	if !ok {
+		return "outside"
+	}
+	_, rest, _ = strings.Cut(rest, "/")
+	return area(rest)
+}
+
+// foreign reads a module's file.
+func (r *kernelReader) foreign(m *KernelModule) *ForeignModule {
+	if m.File == "" {
+		return &ForeignModule{Problem: "no file of this module is in the tree of the running kernel"}
+	}
+	data, err := r.h.ModuleBytes(m.File)
+	if err != nil {
+		return &ForeignModule{Problem: clean(err.Error())}
+	}
+	mod, err := kmod.ParseModule(data)
+	if err != nil {
+		return &ForeignModule{Problem: clean(fmt.Sprintf("cannot read %s: %v", m.File, err))}
+	}
+	f := DescribeModule(mod)
+	if sig := mod.Signature; sig != nil {
+		f.Signature = &ModuleSignature{
+			Signer: clean(sig.Signer), Organization: clean(sig.Organization), Key: sig.KeyLabel(), Hash: clean(sig.Hash), State: "no-certificate",
+		}
+		for _, l := range r.lists {
+			var made []*x509.Certificate
+			for _, c := range l.Certificates {
+				if sig.MadeBy(c) {
+					made = append(made, c)
+				}
+			}
+			if len(made) == 0 {
+				continue
+			}
+			_, err := sig.VerifyWith(data, made)
+			switch {
+			case err == nil:
+				f.Signature.State, f.Signature.EnrolledIn = "good", l.Source
+			case errors.Is(err, kmod.ErrBadSignature):
+				f.Signature.State = "bad"
+			default:
+				f.Signature.State = "unsupported"
+			}
+			if err == nil {
+				break
+			}
+		}
+	}
+	return f
+}
+
+// DescribeModule brings a module file's facts, its signature aside, into the
+// form that an inventory has them in.
+func DescribeModule(mod *kmod.Module) *ForeignModule {
+	f := &ForeignModule{
+		Version: clean(mod.Info.Get("version")), SrcVersion: clean(mod.Info.Get("srcversion")), Vermagic: clean(mod.Info.Vermagic().String()),
+		InTree: mod.Info.InTree(), Machine: mod.Machine, Depends: mod.Info.Depends(),
+	}
+	for _, a := range mod.Info.Aliases() {
+		f.Aliases = append(f.Aliases, clean(a))
+	}
+	for _, s := range mod.Imports() {
+		f.Imports = append(f.Imports, symbolText(s))
+	}
+	for _, s := range mod.Exports {
+		f.Exports = append(f.Exports, symbolText(s))
+	}
+	return f
+}
+
+// symbolText writes a symbol as ParseSymbol reads it.
+func symbolText(s kmod.Symbol) string {
+	t := clean(s.Name)
+	if s.Weak {
+		t = "?" + t
+	}
+	if s.HasCRC {
+		t += fmt.Sprintf("=0x%08x", s.CRC)
+	}
+	return t
+}
+
+// ParseSymbol reads an entry of ForeignModule.Imports or Exports.
+func ParseSymbol(text string) kmod.Symbol {
+	var s kmod.Symbol
+	text, s.Weak = strings.CutPrefix(text, "?")
+	name, crc, ok := strings.Cut(text, "=")
+	s.Name = name
+	if ok {
+		if _, err := fmt.Sscanf(crc, "0x%08x", &s.CRC); err == nil {
+			s.HasCRC = true
+		}
+	}
+	return s
+}
+
+func sortedNames(m map[string]int) []string {
+	names := make([]string, 0, len(m))
+	for n := range m {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
