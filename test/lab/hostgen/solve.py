@@ -1,0 +1,105 @@
+"""Asks dnf's own solver what the move of a generated host would do: distro-sync to AlmaLinux and the swap of the identity packages in one
+goal, the third parties' repositories kept. Nothing is installed."""
+import os
+import re
+import shutil
+import tempfile
+
+import dnf
+import dnf.goal
+import hawkey
+import rpm
+
+
+def base_for(meta, tmp, vendor=True):
+    base = dnf.Base()
+    c = base.conf
+    root = meta["root"]
+    c.config_file_path = root + "/etc/dnf/dnf.conf"
+    c.read(priority=dnf.conf.PRIO_MAINCONFIG)
+    c.installroot = root
+    c.cachedir, c.persistdir, c.logdir = tmp + "/cache", tmp + "/persist", tmp
+    c.reposdir, c.gpgcheck, c.protected_packages = [], False, []
+    c.module_platform_id = f"platform:el{meta['major']}"
+    c.substitutions["releasever"] = str(meta["major"])
+    c.substitutions["basearch"] = c.substitutions["arch"] = "x86_64"
+    rpm.addMacro("_dbpath", meta["dbpath"])
+    # the version lock is dnf's plugin, with the host's list
+    c.pluginconfpath = [tmp + "/plugins"]
+    os.makedirs(tmp + "/plugins")
+    lock = root + "/etc/dnf/plugins/versionlock.list"
+    with open(tmp + "/plugins/versionlock.conf", "w") as f:
+        f.write(f"[main]\nenabled = 1\nlocklist = {lock if os.path.exists(lock) else os.devnull}\n")
+    base.init_plugins(disabled_glob=["*"], enable_plugins=["versionlock"])
+    for rid, path in meta["repos"].items():
+        base.repos.add_new_repo("alma-" + rid, c, baseurl=["file://" + path])
+    if vendor:
+        base.repos.add_new_repo("vendor", c, baseurl=["file://" + meta["third"]])
+    base.pre_configure_plugins()
+    base.configure_plugins()
+    base.fill_sack()
+    return base
+
+
+def nevra(p):
+    return f"{p.name}-{p.evr}.{p.arch}" if p.epoch else f"{p.name}-{p.version}-{p.release}.{p.arch}"
+
+
+def solve(task):
+    """What dnf would do: with the vendor's repository as it is, or without what is newer there."""
+    meta, vendor = task
+    tmp = tempfile.mkdtemp(prefix="hostgen")
+    try:
+        # a root of its own, in which the module streams have AlmaLinux's names, as the move sets them first
+        root = tmp + "/root"
+        shutil.copytree(meta["root"] + "/etc", root + "/etc")
+        for d in ("usr", "var"):
+            if os.path.isdir(meta["root"] + "/" + d):
+                os.symlink(meta["root"] + "/" + d, root + "/" + d)
+        for m, stream in meta["streams"].items():
+            with open(f"{root}/etc/dnf/modules.d/{m}.module", "w") as f:
+                f.write(f"[{m}]\nname={m}\nprofiles=\nstate={'enabled' if stream else 'disabled'}\nstream={stream or ''}\n")
+        return run(dict(meta, root=root), tmp, vendor)
+    finally:
+        shutil.rmtree(tmp)
+
+
+def run(meta, tmp, vendor):
+    base = base_for(meta, tmp, vendor)
+    sack = base.sack
+    goal = dnf.goal.Goal(sack)
+    for name in meta["remove"]:
+        for p in sack.query().installed().filter(name=name):
+            goal.erase(p)
+    for name in meta["add"]:
+        sel = hawkey.Selector(sack).set(name=name)
+        if sel.matches():
+            goal.install(select=sel)
+    goal.distupgrade_all()
+    ok = goal.run(allow_uninstall=False, force_best=True, ignore_weak_deps=True)
+    out = {"resolves": bool(ok)}
+    if not ok:
+        out["problems"] = goal.problem_rules()
+        culprits = set()
+        for rules in out["problems"]:
+            for line in rules:
+                # "package X requires Y", "package X conflicts with Y provided by Z", "package X obsoletes Y provided by Z"
+                m = re.match(r"(?:installed )?package (\S.*?-[^-]+-[^-]+\.\w+) (?:requires|conflicts with|obsoletes) ", line)
+                if m:
+                    culprits.add(m[1])
+                m = re.search(r" provided by (\S.*-[^-]+-[^-]+\.\w+)$", line)
+                if m:
+                    culprits.add(m[1])
+        out["culprits"] = sorted(culprits)
+        return out
+    old = {}
+    for kind, ps in (("upgrade", goal.list_upgrades()), ("downgrade", goal.list_downgrades()), ("reinstall", goal.list_reinstalls()), ("install", goal.list_installs())):
+        out[kind] = sorted(f"{nevra(p)} {p.reponame}" for p in ps)
+        for p in ps:
+            for o in goal.obsoleted_by_package(p):
+                old.setdefault(nevra(o), []).append(nevra(p))
+    out["erase"] = sorted(nevra(p) for p in goal.list_erasures())
+    out["obsoleted"] = sorted(nevra(p) for p in goal.list_obsoleted())
+    out["replaces"] = {k: sorted(v) for k, v in sorted(old.items())}
+    base.close()
+    return out
