@@ -34,6 +34,7 @@ type checkFlags struct {
 	only      []string
 	failOn    string
 	cacheDir  string
+	verify    bool
 }
 
 func (a *app) checkCommand() *cobra.Command {
@@ -64,6 +65,7 @@ Without root it reads what it can and says what it had to skip.`,
 	fl.StringSliceVar(&f.only, "only", nil, "list only packages with this `VERDICT`: "+verdictNames())
 	fl.StringVar(&f.failOn, "fail-on", "", "exit with 10 on findings of this severity or worse: blocker (default) or warning")
 	fl.StringVar(&f.cacheDir, "cache-dir", "", "keep metadata in `DIR` (default /var/cache/almamigrate, for non-root users below ~/.cache)")
+	fl.BoolVar(&f.verify, "verify-signatures", false, "verify the signatures of all packages, also where an earlier run did and nothing changed since")
 	c.MarkFlagsMutuallyExclusive("demo", "inventory")
 	c.MarkFlagsMutuallyExclusive("demo", "mirror")
 	c.MarkFlagsMutuallyExclusive("demo", "repo")
@@ -166,11 +168,16 @@ func (a *app) check(ctx context.Context, f checkFlags) error {
 		return err
 	}
 	opt.Keys = keys
+	dir, cleanup, err := cacheDir(f.cacheDir, a.cfg.Main.CacheDir)
+	if err != nil {
+		return err
+	}
+	defer cleanup()
 	var inv *inventory.Inventory
 	if f.inventory != "" {
 		inv, err = readInventory(f.inventory)
 	} else {
-		inv, err = a.takeInventory(ctx, cat, inventory.Options{ExtraKeys: keys})
+		inv, err = a.takeInventory(ctx, cat, inventory.Options{ExtraKeys: keys, CacheDir: dir, VerifyAll: f.verify})
 	}
 	if err != nil {
 		return err
@@ -178,7 +185,7 @@ func (a *app) check(ctx context.Context, f checkFlags) error {
 	if err := inv.Host.Supported(); err != nil {
 		return err
 	}
-	repos, err := a.fetch(ctx, cat, inv, f, opt)
+	repos, err := a.fetch(ctx, cat, inv, dir, f.offline, opt)
 	if err != nil {
 		return err
 	}
@@ -234,20 +241,15 @@ func (a *app) transport() reposync.Repo {
 }
 
 // fetch brings the AlmaLinux repositories up to date.
-func (a *app) fetch(ctx context.Context, cat *catalog.Catalog, inv *inventory.Inventory, f checkFlags, opt target.Options) ([]assess.TargetRepo, error) {
+func (a *app) fetch(ctx context.Context, cat *catalog.Catalog, inv *inventory.Inventory, dir string, offline bool, opt target.Options) ([]assess.TargetRepo, error) {
 	if opt.Transport.Proxy == "" {
 		opt.Transport.Proxy = inv.DNF.Proxy
 	}
-	dir, cleanup, err := cacheDir(f.cacheDir, a.cfg.Main.CacheDir)
-	if err != nil {
-		return nil, err
-	}
-	defer cleanup()
 	p := a.newProgress()
 	defer p.done()
 	p.say("fetching the AlmaLinux repositories ...")
 	syncer, err := reposync.New(reposync.Options{
-		CacheDir: dir, Offline: f.offline, MaxAge: a.cfg.Repos.MetadataExpire, Timeout: a.cfg.Repos.Timeout, Retries: a.cfg.Repos.Retries,
+		CacheDir: dir, Offline: offline, MaxAge: a.cfg.Repos.MetadataExpire, Timeout: a.cfg.Repos.Timeout, Retries: a.cfg.Repos.Retries,
 		UserAgent: "almamigrate/" + Version,
 		Progress:  func(e reposync.Event) { a.event(p, e) },
 	})

@@ -14,12 +14,14 @@ import (
 )
 
 func (a *app) inventoryCommand() *cobra.Command {
-	var noFiles bool
+	var noFiles, verify bool
+	var cache string
 	c := &cobra.Command{
 		Use:   "inventory",
 		Short: "List what is installed, with verified signatures",
 		Long: `inventory reads the rpm database, the repositories and the package manager's
-settings of this host, or of an image with --root, and changes nothing.
+settings of this host, or of an image with --root. It changes nothing and writes
+only to its own cache, where it keeps for a day which signatures were verified.
 With --json the result is complete: another machine judges it with
 "almamigrate check --inventory FILE" and comes to the same verdict.`,
 		Example: "  almamigrate inventory\n  almamigrate inventory --json > web01.json",
@@ -29,7 +31,12 @@ With --json the result is complete: another machine judges it with
 			if err != nil {
 				return err
 			}
-			inv, err := a.takeInventory(cmd.Context(), cat, inventory.Options{NoFiles: noFiles, ExtraKeys: keys})
+			dir, cleanup, err := cacheDir(cache, a.cfg.Main.CacheDir)
+			if err != nil {
+				return err
+			}
+			defer cleanup()
+			inv, err := a.takeInventory(cmd.Context(), cat, inventory.Options{NoFiles: noFiles, ExtraKeys: keys, CacheDir: dir, VerifyAll: verify})
 			if err != nil {
 				return err
 			}
@@ -40,6 +47,8 @@ With --json the result is complete: another machine judges it with
 		},
 	}
 	c.Flags().BoolVar(&noFiles, "no-files", false, "leave the files of the packages out (a far smaller document; file dependencies are then not judged)")
+	c.Flags().BoolVar(&verify, "verify-signatures", false, "verify the signatures of all packages, also where an earlier run did and nothing changed since")
+	c.Flags().StringVar(&cache, "cache-dir", "", "keep outcomes in `DIR` (default /var/cache/almamigrate, for non-root users below ~/.cache)")
 	return c
 }
 
