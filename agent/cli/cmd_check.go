@@ -129,70 +129,10 @@ func checkURL(s string) error {
 }
 
 func (a *app) check(ctx context.Context, f checkFlags) error {
-	started := time.Now()
-	if err := f.settle(a); err != nil {
-		return err
-	}
-	opt := target.Options{Mirror: f.mirror, Repos: map[string]string{}, GPGCheck: reposync.Check(a.cfg.Trust.RepoGPGCheck), Transport: a.transport()}
-	for id, r := range a.cfg.Repo {
-		opt.Repos[id] = r.URL
-	}
-	for _, r := range f.repos {
-		id, u, ok := strings.Cut(r, "=")
-		if !ok || id == "" || u == "" {
-			return usageError("cannot use --repo %s: it is ID=URL, e.g. baseos=https://mirror.example.com/9/BaseOS/x86_64/os", r)
-		}
-		if err := checkURL(u); err != nil {
-			return usageError("cannot use --repo %s: %v", r, err)
-		}
-		opt.Repos[id] = u
-	}
-	opt.OnlyRepos = len(f.repos) > 0 && f.mirror == ""
-	keyFiles := a.cfg.Trust.ExtraKeys
-	if f.demo {
-		d, err := unpackDemo()
-		if err != nil {
-			return err
-		}
-		defer d.remove()
-		a.root, opt.Mirror, f.cacheDir = d.root, d.mirror, d.cache
-		opt.Repos = map[string]string{}
-		keyFiles = []string{d.key}
-	}
-	root := "/"
-	if f.demo {
-		root = a.root // the demo's keys are its own
-	}
-	cat, keys, err := a.facts(root, keyFiles)
+	d, res, err := a.judge(ctx, &f)
 	if err != nil {
 		return err
 	}
-	opt.Keys = keys
-	dir, cleanup, err := cacheDir(f.cacheDir, a.cfg.Main.CacheDir)
-	if err != nil {
-		return err
-	}
-	defer cleanup()
-	var inv *inventory.Inventory
-	if f.inventory != "" {
-		inv, err = readInventory(f.inventory)
-	} else {
-		inv, err = a.takeInventory(ctx, cat, inventory.Options{ExtraKeys: keys, CacheDir: dir, VerifyAll: f.verify})
-	}
-	if err != nil {
-		return err
-	}
-	if err := inv.Host.Supported(); err != nil {
-		return err
-	}
-	repos, err := a.fetch(ctx, cat, inv, dir, f.offline, opt)
-	if err != nil {
-		return err
-	}
-	res := assess.Assess(assess.Input{Inventory: inv, Catalog: cat, Major: target.Major(inv.Host.Major), Repos: repos})
-	d := report.NewCheck(inv, res)
-	d.Tool = inventory.Tool{Name: "almamigrate", Version: Version}
-	d.RunID, d.Started, d.Finished = runID(), started.UTC(), time.Now().UTC()
 	if a.json {
 		err = d.WriteJSON(a.out)
 	} else {
@@ -209,6 +149,75 @@ func (a *app) check(ctx context.Context, f checkFlags) error {
 		return &finished{code}
 	}
 	return nil
+}
+
+// judge is a check without its output: what report and check have in common.
+func (a *app) judge(ctx context.Context, f *checkFlags) (*report.Check, *assess.Assessment, error) {
+	started := time.Now()
+	if err := f.settle(a); err != nil {
+		return nil, nil, err
+	}
+	opt := target.Options{Mirror: f.mirror, Repos: map[string]string{}, GPGCheck: reposync.Check(a.cfg.Trust.RepoGPGCheck), Transport: a.transport()}
+	for id, r := range a.cfg.Repo {
+		opt.Repos[id] = r.URL
+	}
+	for _, r := range f.repos {
+		id, u, ok := strings.Cut(r, "=")
+		if !ok || id == "" || u == "" {
+			return nil, nil, usageError("cannot use --repo %s: it is ID=URL, e.g. baseos=https://mirror.example.com/9/BaseOS/x86_64/os", r)
+		}
+		if err := checkURL(u); err != nil {
+			return nil, nil, usageError("cannot use --repo %s: %v", r, err)
+		}
+		opt.Repos[id] = u
+	}
+	opt.OnlyRepos = len(f.repos) > 0 && f.mirror == ""
+	keyFiles := a.cfg.Trust.ExtraKeys
+	if f.demo {
+		d, err := unpackDemo()
+		if err != nil {
+			return nil, nil, err
+		}
+		defer d.remove()
+		a.root, opt.Mirror, f.cacheDir = d.root, d.mirror, d.cache
+		opt.Repos = map[string]string{}
+		keyFiles = []string{d.key}
+	}
+	root := "/"
+	if f.demo {
+		root = a.root // the demo's keys are its own
+	}
+	cat, keys, err := a.facts(root, keyFiles)
+	if err != nil {
+		return nil, nil, err
+	}
+	opt.Keys = keys
+	dir, cleanup, err := cacheDir(f.cacheDir, a.cfg.Main.CacheDir)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer cleanup()
+	var inv *inventory.Inventory
+	if f.inventory != "" {
+		inv, err = readInventory(f.inventory)
+	} else {
+		inv, err = a.takeInventory(ctx, cat, inventory.Options{ExtraKeys: keys, CacheDir: dir, VerifyAll: f.verify})
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := inv.Host.Supported(); err != nil {
+		return nil, nil, err
+	}
+	repos, err := a.fetch(ctx, cat, inv, dir, f.offline, opt)
+	if err != nil {
+		return nil, nil, err
+	}
+	res := assess.Assess(assess.Input{Inventory: inv, Catalog: cat, Major: target.Major(inv.Host.Major), Repos: repos})
+	d := report.NewCheck(inv, res)
+	d.Tool = inventory.Tool{Name: "almamigrate", Version: Version}
+	d.RunID, d.Started, d.Finished = runID(), started.UTC(), time.Now().UTC()
+	return d, res, nil
 }
 
 // exitCode is DESIGN's mapping of a verdict: no verdict because of the
