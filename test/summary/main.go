@@ -87,7 +87,7 @@ func summarise(events, skippedFile string) (bool, error) {
 		return false, err
 	}
 	slices.Sort(skipped)
-	fmt.Printf("%d tests passed, %d failed, %d left out\n", passed, failed, len(skipped))
+	fmt.Printf("%d passed, %d failed, %d skipped\n", passed, failed, len(skipped))
 	text := strings.Join(skipped, "\n")
 	if text != "" {
 		text += "\n"
