@@ -50,11 +50,13 @@ const (
 // Config holds every setting. Zero values of strings and lists mean that
 // nothing was set.
 type Config struct {
-	Main  Main
-	Repos Repos
-	Repo  map[string]Repo // by repository id
-	Trust Trust
-	Files []string // what was read, in order
+	Main     Main
+	Repos    Repos
+	Repo     map[string]Repo // by repository id
+	Trust    Trust
+	Report   Report
+	Endpoint map[string]Endpoint // by name
+	Files    []string            // what was read, in order
 }
 
 // Main is section [main].
@@ -100,8 +102,10 @@ func Default() *Config {
 			Retries:        5,
 			SSLVerify:      true,
 		},
-		Repo:  map[string]Repo{},
-		Trust: Trust{RepoGPGCheck: IfPresent},
+		Repo:     map[string]Repo{},
+		Trust:    Trust{RepoGPGCheck: IfPresent},
+		Report:   defaultReport(),
+		Endpoint: map[string]Endpoint{},
 	}
 }
 
@@ -129,7 +133,7 @@ func Load(root, explicit string) (*Config, error) {
 		if err := c.read(h, name); err != nil {
 			return nil, err
 		}
-		return c, nil
+		return c, c.whole()
 	}
 	h, err := host.New(root)
 	if err != nil {
@@ -151,7 +155,7 @@ func Load(root, explicit string) (*Config, error) {
 			return nil, err
 		}
 	}
-	return c, nil
+	return c, c.whole()
 }
 
 func (c *Config) read(h *host.Host, name string) error {
@@ -175,8 +179,11 @@ func (c *Config) Parse(name string, data []byte) error {
 		section, id, _ := strings.Cut(s.Name, " ")
 		id = strings.TrimSpace(id)
 		set := sections[section]
-		if set == nil || (section == "repo") != (id != "") {
-			return fmt.Errorf("%s:%d: unknown section [%s]%s: %w", name, s.Line, s.Name, hint(s.Name, []string{"main", "repos", "repo ID", "trust"}), ErrConfig)
+		if set == nil || (section == "repo" || section == "endpoint") != (id != "") {
+			return fmt.Errorf("%s:%d: unknown section [%s]%s: %w", name, s.Line, s.Name, hint(s.Name, []string{"main", "repos", "repo ID", "trust", "report", "endpoint NAME"}), ErrConfig)
+		}
+		if section == "endpoint" && !endpointName(id) {
+			return fmt.Errorf("%s:%d: %q is not a name of letters, digits, \".\", \"_\" and \"-\": %w", name, s.Line, id, ErrConfig)
 		}
 		if section == "repo" {
 			if strings.ContainsAny(id, "/ \t") || strings.Contains(id, "..") {
@@ -260,6 +267,8 @@ var sections = map[string]map[string]setter{
 			return nil
 		},
 	},
+	"report":   reportKeys,
+	"endpoint": endpointKeys,
 	"trust": {
 		"extra_keys": func(c *Config, _, v string) error {
 			c.Trust.ExtraKeys = nil

@@ -54,8 +54,9 @@ func TestEverySetting(t *testing.T) {
 			MetadataExpire: 48 * time.Hour, Timeout: 90 * time.Second, Retries: 0,
 			SSLCACert: "/etc/pki/ca.pem", SSLVerify: false, SSLClientCert: "/etc/pki/c.pem", SSLClientKey: "/etc/pki/k.pem",
 		},
-		Repo:  map[string]config.Repo{"baseos": {URL: "file:///srv/baseos"}, "my-repo": {URL: "http://10.0.0.1/x"}},
-		Trust: config.Trust{ExtraKeys: []string{"/etc/pki/a", "/etc/pki/b", "/etc/pki/c"}, RepoGPGCheck: config.Required},
+		Repo:   map[string]config.Repo{"baseos": {URL: "file:///srv/baseos"}, "my-repo": {URL: "http://10.0.0.1/x"}},
+		Trust:  config.Trust{ExtraKeys: []string{"/etc/pki/a", "/etc/pki/b", "/etc/pki/c"}, RepoGPGCheck: config.Required},
+		Report: config.Default().Report, Endpoint: map[string]config.Endpoint{},
 		Files: []string{"f"},
 	}
 	if d := cmp.Diff(want, c); d != "" {
