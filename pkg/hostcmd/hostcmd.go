@@ -61,6 +61,9 @@ type Cmd struct {
 	Root string
 	// Stdin is given to the program; nil is /dev/null.
 	Stdin io.Reader
+	// StdoutTo, if set, gets the standard output, of which nothing is kept then: for programs that filter data. An error of
+	// its Write ends the program. Not together with OutputFile.
+	StdoutTo io.Writer
 	// LogTo gets both streams as they come; its errors are not the program's and are ignored. May be nil.
 	LogTo io.Writer
 	// OutputFile, if set, is opened for appending, and the program writes both streams straight into it, with no pipe to us.
@@ -192,6 +195,9 @@ func Run(ctx context.Context, c Cmd) (Result, error) {
 		cmd.Stdout, cmd.Stderr = f, f
 	} else {
 		cmd.Stdout, cmd.Stderr = sink.stream(Stdout), sink.stream(Stderr)
+		if c.StdoutTo != nil {
+			cmd.Stdout = c.StdoutTo
+		}
 	}
 
 	began := time.Now()
@@ -223,6 +229,9 @@ func Run(ctx context.Context, c Cmd) (Result, error) {
 		return res, fmt.Errorf("cannot run %s: %w: %w", c, ErrKilled, cause)
 	case res.ExitCode != 0:
 		return res, &ExitError{Command: c.String(), Result: res}
+	}
+	if c.StdoutTo != nil && errors.Is(waitErr, exec.ErrWaitDelay) {
+		return res, fmt.Errorf("cannot run %s: its output did not end with it: %w", c, waitErr)
 	}
 	var exit *exec.ExitError
 	if waitErr != nil && !errors.As(waitErr, &exit) && !errors.Is(waitErr, exec.ErrWaitDelay) {
