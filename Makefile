@@ -38,7 +38,7 @@ lint:
 	@out=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); [ -z "$$out" ] || { echo "not formatted:"; echo "$$out"; exit 1; }
 	$(GO) vet ./...
 	$(GO) test ./test/layering/
-	@if [ -n "$(LINT)" ]; then echo "$(LINT) run"; "$(LINT)" run; else echo "golangci-lint is not installed: left out (make tools builds it)"; fi
+	@if [ -n "$(LINT)" ]; then "$(LINT)" run; else echo "golangci-lint is not installed: left out (make tools builds it)"; fi
 
 tools: ## build golangci-lint, as pinned in packaging/tools, into bin/tools
 	cd packaging/tools && GOBIN=$(CURDIR)/bin/tools $(GO) install tool
