@@ -18,6 +18,7 @@ type Input struct {
 	Major     int          // AlmaLinux's major to compare with
 	Repos     []TargetRepo // AlmaLinux's repositories, in any order
 	Now       time.Time    // the moment that keys are judged at; zero: when the inventory was taken
+	Deep      *DeepFacts   // what --deep read out of the kernel packages; nil: not asked for
 }
 
 // TargetRepo is one AlmaLinux repository, fetched and indexed, or the reason
@@ -74,10 +75,13 @@ const (
 type Assessment struct {
 	Verdict  Verdict             `json:"verdict"`
 	Summary  Summary             `json:"summary"`
-	Findings []Finding           `json:"findings"` // sorted by severity, id, first resource
-	Packages []PackageResult     `json:"packages"` // sorted by name, EVR, arch, row
-	Incoming []Incoming          `json:"incoming"` // sorted by NEVRA: packages that come along
-	Repos    []RepoResult        `json:"repos"`    // sorted by id
+	Findings []Finding           `json:"findings"`         // sorted by severity, id, first resource
+	Packages []PackageResult     `json:"packages"`         // sorted by name, EVR, arch, row
+	Incoming []Incoming          `json:"incoming"`         // sorted by NEVRA: packages that come along
+	Repos    []RepoResult        `json:"repos"`            // sorted by id
+	Kernel   *KernelResult       `json:"kernel,omitempty"` // nil: the inventory has none
+	Modules  []ModuleResult      `json:"modules"`          // sorted by name
+	Space    []SpaceNeed         `json:"space"`            // sorted by mount; empty where free space is not known
 	Skipped  []inventory.Skipped `json:"skipped"`
 }
 

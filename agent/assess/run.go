@@ -25,12 +25,15 @@ type assessor struct {
 	owners       map[string]originKind // answers of ownerKind
 	keyRepo      map[string]string     // answers of repoOfKey
 	unsignedRepo *string               // answer of repoOfUnsigned
+	locks        []versionLock
 
 	judged   []judged
 	risky    []risk
 	locked   []heldPackage
 	excluded []heldPackage
 	closure  *closure
+	needs    []SpaceNeed
+	kernel   *kernelJudge
 	findings []Finding
 }
 
@@ -50,7 +53,7 @@ type heldPackage struct {
 func Assess(in Input) *Assessment {
 	a := &assessor{
 		in: in, inv: in.Inventory, cat: in.Catalog, distro: in.Inventory.Host.Distro, now: in.Now,
-		owners: map[string]originKind{}, keyRepo: map[string]string{},
+		owners: map[string]originKind{}, keyRepo: map[string]string{}, locks: parseLocks(in.Inventory.DNF.Versionlock),
 	}
 	if a.now.IsZero() {
 		a.now = in.Inventory.Taken
@@ -68,10 +71,13 @@ func Assess(in Input) *Assessment {
 		a.noteDependencies()
 	}
 
+	a.kernel = a.judgeKernel()
 	a.findHost()
 	a.findPackages()
 	a.findRepos()
 	a.findKeys()
+	a.findKernelModules(a.kernel)
+	a.findEnvironment()
 	if !a.unread {
 		a.findDependencies()
 	}
@@ -82,6 +88,7 @@ func (a *assessor) result() *Assessment {
 	res := &Assessment{
 		Findings: a.findings, Packages: make([]PackageResult, 0, len(a.judged)), Incoming: a.closure.incoming,
 		Repos: a.repoResults(), Skipped: slices.Clone(a.inv.Skipped),
+		Space: a.needs,
 		Summary: Summary{
 			Packages: map[PackageVerdict]int{Same: 0, Newer: 0, Older: 0, Replaced: 0, Missing: 0, ThirdParty: 0, Local: 0},
 			Findings: map[Severity]int{Blocker: 0, Warning: 0, Info: 0},
@@ -101,6 +108,10 @@ func (a *assessor) result() *Assessment {
 	for _, j := range order {
 		res.Packages = append(res.Packages, j.res)
 		res.Summary.Packages[j.res.Verdict]++
+	}
+	res.Modules = []ModuleResult{}
+	if j := a.kernel; j != nil {
+		res.Kernel, res.Modules = &j.res, append(res.Modules, j.modules...)
 	}
 	if res.Findings == nil {
 		res.Findings = []Finding{}

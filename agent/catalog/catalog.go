@@ -147,6 +147,7 @@ type Catalog struct {
 	streams         map[string]string
 	risks           []risk
 	hardware        map[string]*Hardware
+	merged          map[string][2]string // old module name: new one, why
 	hardwareSources []HardwareSource
 	panels          []Panel
 	agents          []Agent

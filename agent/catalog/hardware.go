@@ -189,3 +189,26 @@ func (l *loader) hardwareSource(s ini.Section, name string) error {
 	slices.SortFunc(l.c.hardwareSources, func(a, b HardwareSource) int { return cmp.Compare(a.Name, b.Name) })
 	return nil
 }
+
+// ModuleMerged says which module of newer kernels has what a module of older
+// ones had, and since when.
+func (c *Catalog) ModuleMerged(module string) (into, why string, ok bool) {
+	m, ok := c.merged[strings.ReplaceAll(module, "-", "_")]
+	return m[0], m[1], ok
+}
+
+// mergedModules reads OLD = NEW | why.
+func (l *loader) mergedModules(s ini.Section) error {
+	if l.c.merged == nil {
+		l.c.merged = map[string][2]string{}
+	}
+	for _, k := range s.Keys {
+		into, why, ok := strings.Cut(k.Value, "|")
+		into, why = strings.TrimSpace(into), strings.TrimSpace(why)
+		if !ok || into == "" || why == "" || strings.ContainsAny(into, " -") {
+			return l.fail(k.Line, "expected MODULE | why: %q", k.Value)
+		}
+		l.c.merged[k.Name] = [2]string{into, why}
+	}
+	return nil
+}

@@ -127,6 +127,8 @@ func (c *Catalog) add(name string, data []byte, local bool) error {
 			err = l.downgrade(s)
 		case len(words) == 2 && words[0] == "hardware":
 			err = l.hardware(s, words[1])
+		case s.Name == "modules-merged":
+			err = l.mergedModules(s)
 		case len(words) == 2 && words[0] == "hardware-source":
 			err = l.hardwareSource(s, words[1])
 		case len(words) == 2 && words[0] == "panel":

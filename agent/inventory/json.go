@@ -241,7 +241,7 @@ func (inv *Inventory) WriteJSON(w io.Writer) error {
 		name string
 		v    any
 	}{{"keys", inv.Keys}, {"repos", inv.Repos}, {"dnf", inv.DNF}, {"environment", inv.Environment}, {"kernel", inv.Kernel}, {"skipped", inv.Skipped}} {
-		if f.name == "environment" && inv.Environment == nil {
+		if f.name == "environment" && inv.Environment == nil || f.name == "kernel" && inv.Kernel == nil {
 			continue
 		}
 		if err := field(f.name, f.v); err != nil {

@@ -92,7 +92,7 @@ func (r *kernelReader) modules(loaded []kmod.Loaded) {
 	}
 	for _, l := range loaded {
 		m := r.module(l.Name)
-		m.Loaded, m.Taint = true, l.Taint
+		m.Loaded, m.Taint, m.UsedBy = true, l.Taint, l.UsedBy
 	}
 	r.needed()
 	r.devices()

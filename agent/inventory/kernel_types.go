@@ -24,6 +24,7 @@ type KernelModule struct {
 	Why     []string `json:"why,omitempty"`     // who needs it, in words; empty for what is only loaded
 	File    string   `json:"file,omitempty"`    // path inside the root
 	Owner   string   `json:"owner,omitempty"`   // NEVRA of the package that owns the file
+	UsedBy  []string `json:"used_by,omitempty"` // loaded modules that use it
 	Taint   string   `json:"taint,omitempty"`   // the kernel's letters: O out-of-tree, E unsigned, F forced, P proprietary ...
 	// Foreign is set for modules that are not the distribution's kernel's own.
 	Foreign *ForeignModule `json:"foreign,omitempty"`

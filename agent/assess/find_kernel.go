@@ -1,0 +1,397 @@
+package assess
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/almamigrate/almamigrate/agent/inventory"
+)
+
+// findKernelModules turns the verdicts on modules into findings.
+func (a *assessor) findKernelModules(j *kernelJudge) {
+	if j == nil || j.k.Reason != "" || len(j.modules) == 0 || a.unread {
+		return
+	}
+	if j.t == nil {
+		a.raise(Finding{
+			ID: idKmodNoKernel, Severity: Warning, Resources: []Resource{{"package", "kernel-core", ""}},
+			Title:  "there is no AlmaLinux kernel to judge the modules against",
+			Detail: "The enabled repositories have no kernel-core for " + a.inv.Host.Arch + ". The host would go on with the kernel it has, without updates.",
+			Remedy: Remedy{Text: "name a whole AlmaLinux mirror", Command: "almamigrate check --mirror https://repo.almalinux.org/almalinux"},
+		})
+		return
+	}
+	a.findDeep(j)
+	dropped := a.findHardware(j)
+	a.findMissing(j, dropped)
+	a.findMoved(j)
+	a.findForeign(j)
+	a.findUnknownModules(j)
+	a.findRebuilt(j)
+	a.findForced(j)
+	a.findSecureBoot(j)
+}
+
+// essential tells whether the host may not come back without a module.
+func (j *kernelJudge) essential(r *ModuleResult) bool {
+	return j.k.Modules[j.byName[r.Name]].Essential()
+}
+
+// onlyInitramfs tells whether a module is there for no other reason than that
+// the initramfs carries it: the next one is made anew.
+func onlyInitramfs(r *ModuleResult) bool {
+	return !r.Loaded && len(r.Roles) == 1 && r.Roles[0] == inventory.RoleInitramfs
+}
+
+// group is the modules of one finding, split by whether the host may not come
+// back without them.
+type moduleGroup struct {
+	res   []Resource
+	names []string
+}
+
+func (g *moduleGroup) add(r *ModuleResult, detail string) {
+	if len(r.Why) > 0 {
+		detail += "; " + strings.Join(r.Why, ", ")
+	}
+	g.res = append(g.res, Resource{"module", r.Name, detail})
+	g.names = append(g.names, r.Name)
+}
+
+func (g *moduleGroup) list() string { return fewSymbols(g.names) }
+
+// split raises one finding for the essential modules and one for the others.
+func (j *kernelJudge) split(pick func(*ModuleResult) bool, raise func(g *moduleGroup, essential bool)) {
+	var groups [2]moduleGroup
+	for i := range j.modules {
+		r := &j.modules[i]
+		if onlyInitramfs(r) || !pick(r) {
+			continue
+		}
+		n := 1
+		if j.essential(r) {
+			n = 0
+		}
+		groups[n].add(r, r.Reason)
+	}
+	for n := range groups {
+		if len(groups[n].names) > 0 {
+			raise(&groups[n], n == 0)
+		}
+	}
+}
+
+const essentialText = "The root disk, /boot or a network card hangs on it: the host may not come back. "
+
+func severityOf(essential bool) Severity {
+	if essential {
+		return Blocker
+	}
+	return Warning
+}
+
+func (j *kernelJudge) kernelName() string {
+	return strings.TrimPrefix(j.t.image.id.String(), j.t.base+"-core-")
+}
+
+func (a *assessor) findMissing(j *kernelJudge, dropped map[string]bool) {
+	merged := moduleGroup{}
+	j.split(func(r *ModuleResult) bool {
+		if r.Verdict != ModuleMissing || dropped[r.Name] {
+			return false
+		}
+		m := &j.k.Modules[j.byName[r.Name]]
+		if len(m.Roles) == 0 && j.unused(m) {
+			merged.add(r, r.Reason)
+			return false
+		}
+		return true
+	}, func(g *moduleGroup, essential bool) {
+		f := Finding{
+			ID: idKmodMissing, Severity: severityOf(essential), Resources: g.res,
+			Title:  fmt.Sprintf("AlmaLinux's kernel does not have %s: %s", plural(len(g.names), "module"), g.list()),
+			Detail: "Neither the kernel " + j.kernelName() + " nor another package of the repositories has a module of that name, built in or as a file.",
+			Remedy: Remedy{Text: "find out what needs it; look for a kmod package in ELRepo or the CentOS Kmods SIG, or stop using it", Command: "modinfo " + shellWord(g.names[0])},
+		}
+		if essential {
+			f.Detail = essentialText + f.Detail
+		}
+		a.raise(f)
+	})
+	if n := len(merged.names); n > 0 {
+		a.raise(Finding{
+			ID: idKmodMerged, Severity: Info, Resources: merged.res,
+			Title:  fmt.Sprintf("%s by that name under AlmaLinux's kernel: %s", verb(n, "a helper module is not there", "helper modules are not there"), merged.list()),
+			Detail: "Only other modules use them here, and these come with AlmaLinux's kernel together with what they need.",
+			Remedy: Remedy{Text: "nothing to do"},
+		})
+	}
+}
+
+func (a *assessor) findMoved(j *kernelJudge) {
+	packages := map[string]bool{}
+	j.split(func(r *ModuleResult) bool { return r.Verdict == ModuleMoved }, func(g *moduleGroup, essential bool) {
+		clear(packages)
+		off := map[string]bool{}
+		for _, res := range g.res {
+			r := &j.modules[j.byName[res.Name]]
+			packages[nameOf(r.Target)] = true
+			if r.RepoOff {
+				off[r.Repo] = true
+			}
+		}
+		cmd := "dnf install " + strings.Join(sortedKeys(packages), " ")
+		if len(off) > 0 {
+			cmd = "dnf --enablerepo=" + strings.Join(sortedKeys(off), ",") + " install " + strings.Join(sortedKeys(packages), " ")
+		}
+		f := Finding{
+			ID: idKmodMoved, Severity: severityOf(essential), Resources: g.res,
+			Title:  fmt.Sprintf("%s %s in a kernel package that does not come by itself: %s", plural(len(g.names), "module"), verb(len(g.names), "is", "are"), g.list()),
+			Detail: "AlmaLinux's kernel has it in " + strings.Join(sortedKeys(packages), ", ") + ", which the host does not have and nothing requires.",
+			Remedy: Remedy{Text: "install it together with the kernel, before the reboot", Command: cmd},
+		}
+		if essential {
+			f.Detail = essentialText + f.Detail
+		}
+		a.raise(f)
+	})
+}
+
+// findForeign tells of out-of-tree modules that break, and of those that fit.
+func (a *assessor) findForeign(j *kernelJudge) {
+	j.split(func(r *ModuleResult) bool { return r.Verdict == ModuleBreaks && r.Rebuilt == "" }, func(g *moduleGroup, essential bool) {
+		// Where the kernel has a driver of its own, the host comes back with that.
+		alone := slices.ContainsFunc(g.names, func(n string) bool { _, _, ok := j.t.found(n); return !ok })
+		f := Finding{
+			ID: idKmodBreaks, Severity: severityOf(essential && alone), Resources: g.res,
+			Title:  fmt.Sprintf("AlmaLinux's kernel would refuse %s: %s", plural(len(g.names), "out-of-tree module"), g.list()),
+			Detail: j.modules[j.byName[g.names[0]]].Reason + ".",
+			Remedy: Remedy{Text: "get a build of it for the kernel " + j.t.release + " from whoever supplies it, and install it before the reboot"},
+		}
+		f.Detail = sentence(f.Detail)
+		if essential && alone {
+			f.Detail = essentialText + f.Detail
+		}
+		if c := j.modules[j.byName[g.names[0]]]; c.Target != "" && !strings.HasPrefix(nameOf(c.Target), j.t.base) {
+			f.Remedy = Remedy{Text: "install the package that fits", Command: "dnf install " + shellWord(nameOf(c.Target))}
+		}
+		a.raise(f)
+	})
+	j.split(func(r *ModuleResult) bool { return r.Verdict == ModuleSupplied }, func(g *moduleGroup, essential bool) {
+		var names, off []string
+		for _, n := range g.names {
+			r := &j.modules[j.byName[n]]
+			if !slices.ContainsFunc(a.inv.Packages, func(p inventory.Package) bool { return p.Name == nameOf(r.Target) }) {
+				names = append(names, nameOf(r.Target))
+			}
+			if r.RepoOff {
+				off = append(off, r.Repo)
+			}
+		}
+		if len(names) == 0 && len(off) == 0 {
+			return // its package is installed and is replaced
+		}
+		slices.Sort(names)
+		names = slices.Compact(names)
+		slices.Sort(off)
+		cmd := "dnf install "
+		if off = slices.Compact(off); len(off) > 0 {
+			cmd = "dnf --enablerepo=" + strings.Join(off, ",") + " install "
+		}
+		f := Finding{
+			ID: idKmodSupplied, Severity: severityOf(essential), Resources: g.res,
+			Title:  fmt.Sprintf("%s %s from a package of its own: %s", plural(len(g.names), "module"), verb(len(g.names), "comes", "come"), g.list()),
+			Detail: "AlmaLinux's kernel does not have it; " + strings.Join(names, ", ") + " does.",
+			Remedy: Remedy{Text: "install it together with the kernel, before the reboot", Command: cmd + strings.Join(names, " ")},
+		}
+		if essential {
+			f.Detail = essentialText + f.Detail
+		}
+		a.raise(f)
+	})
+	var fit, loose moduleGroup
+	for i := range j.modules {
+		r := &j.modules[i]
+		if r.Verdict != ModuleCompatible {
+			continue
+		}
+		text := r.Reason
+		if r.Owner != "" {
+			text += ", from " + r.Owner
+		}
+		if r.weak {
+			loose.add(r, text)
+		} else {
+			fit.add(r, text)
+		}
+	}
+	if n := len(fit.names); n > 0 {
+		s := j.modules[j.byName[fit.names[0]]].Symbols
+		a.raise(Finding{
+			ID: idKmodCompatible, Severity: Info, Resources: fit.res,
+			Title:  fmt.Sprintf("%s %s AlmaLinux's kernel: %s", plural(n, "out-of-tree module"), verb(n, "fits", "fit"), fit.list()),
+			Detail: fmt.Sprintf("Every symbol that it imports is there with the same checksum (%s: %d of %d).", fit.names[0], s.Met, s.Total),
+			Remedy: Remedy{Text: "nothing to do"},
+		})
+	}
+	if n := len(loose.names); n > 0 {
+		m := &j.modules[j.byName[loose.names[0]]]
+		a.raise(Finding{
+			ID: idKmodNotLinked, Severity: Warning, Resources: loose.res,
+			Title:  fmt.Sprintf("nobody carries %s over to the new kernel: %s", plural(n, "out-of-tree module"), loose.list()),
+			Detail: "It would fit, but it lies in the folder of the kernel that runs now, and neither a kmod package nor DKMS nor akmods puts it into that of the next one.",
+			Remedy: Remedy{Text: "after the move link it into the new kernel's tree, before the reboot", Command: "echo " + shellWord(m.File) + " | weak-modules --add-modules"},
+		})
+	}
+}
+
+func (a *assessor) findUnknownModules(j *kernelJudge) {
+	if j.t.evidence == EvidenceNone {
+		names := moduleGroup{}
+		for i := range j.modules {
+			if j.modules[i].Verdict == ModuleUnknown && !onlyInitramfs(&j.modules[i]) {
+				names.add(&j.modules[i], j.modules[i].Reason)
+			}
+		}
+		if len(names.names) > 0 {
+			a.raise(Finding{
+				ID: idKmodUnknown, Severity: Warning, Resources: names.res,
+				Title:  fmt.Sprintf("whether AlmaLinux's kernel has the host's %s is not known", plural(len(names.names), "module")),
+				Detail: "The metadata of " + j.t.image.id.String() + " does not name its modules.",
+				Remedy: Remedy{Text: "have the kernel packages fetched and read", Command: "almamigrate check --deep"},
+			})
+		}
+		return
+	}
+	var g moduleGroup
+	for i := range j.modules {
+		r := &j.modules[i]
+		if r.Verdict == ModuleUnknown && r.Rebuilt == "" && !onlyInitramfs(r) {
+			g.add(r, r.Reason)
+		}
+	}
+	if n := len(g.names); n > 0 {
+		f := Finding{
+			ID: idKmodUnknown, Severity: Warning, Resources: g.res,
+			Title:  fmt.Sprintf("nothing tells whether %s %s under AlmaLinux's kernel: %s", plural(n, "module"), verb(n, "works", "work"), g.list()),
+			Detail: sentence(j.modules[j.byName[g.names[0]]].Reason) + ".",
+			Remedy: Remedy{Text: "look what it is for, and ask its supplier for a build for " + j.t.release, Command: "modinfo " + shellWord(g.names[0])},
+		}
+		if j.t.evidence != EvidencePackages {
+			f.Remedy = Remedy{Text: "have the kernel packages fetched and read", Command: "almamigrate check --deep"}
+		}
+		a.raise(f)
+	}
+}
+
+// findRebuilt tells of what DKMS and akmods build, and what that needs.
+func (a *assessor) findRebuilt(j *kernelJudge) {
+	if len(j.k.Sources) == 0 {
+		return
+	}
+	installed := map[string]bool{}
+	for i := range a.inv.Packages {
+		installed[a.inv.Packages[i].Name] = true
+	}
+	var lack []string
+	devel := j.t.base + "-devel"
+	have := false
+	for _, c := range a.uni.named(devel) {
+		have = have || c.id.EVR == j.t.image.id.EVR && c.repo.Enabled
+	}
+	if !have {
+		lack = append(lack, fmt.Sprintf("%s-%s is in no enabled repository", devel, j.t.image.id.EVR))
+	} else if !installed[devel] {
+		lack = append(lack, devel+" is not installed")
+	}
+	for _, tool := range []string{"gcc", "make"} {
+		if !installed[tool] {
+			lack = append(lack, tool+" is not installed")
+		}
+	}
+	var res []Resource
+	var names []string
+	for i := range j.k.Sources {
+		s := &j.k.Sources[i]
+		text := "built for " + strings.Join(s.Kernels, ", ")
+		if len(s.Kernels) == 0 {
+			text = "built for no kernel yet"
+		}
+		if s.Problem != "" {
+			text += "; " + s.Problem
+			lack = append(lack, s.Name+": "+s.Problem)
+		}
+		if !s.Automatic {
+			text += "; not built by itself when a kernel is installed"
+			lack = append(lack, s.Name+" is not built by itself (AUTOINSTALL)")
+		}
+		if s.OnlyKernel != "" {
+			text += "; only for kernels like " + s.OnlyKernel
+		}
+		res = append(res, Resource{"module", s.Name, strings.TrimSpace(s.Kind + " " + s.Version + ": " + text)})
+		names = append(names, s.Name)
+	}
+	f := Finding{
+		ID: idKmodRebuilt, Severity: Info, Resources: res,
+		Title:  fmt.Sprintf("%s built anew for AlmaLinux's kernel: %s", verb(len(names), "a module is", "modules are"), fewSymbols(names)),
+		Detail: "What the build needs is there: " + devel + " of the same version, gcc and make. Whether the sources compile with this kernel shows only when they are built.",
+		Remedy: Remedy{Text: "after the move, before the reboot, see that they were built", Command: "dkms status"},
+	}
+	if len(lack) > 0 {
+		f.Severity = Warning
+		f.Title = fmt.Sprintf("%s could not be built anew for AlmaLinux's kernel: %s", verb(len(names), "a module", "modules"), fewSymbols(names))
+		f.Detail = "The build is short of something: " + strings.Join(lack, "; ") + "."
+		f.Remedy = Remedy{Text: "install what the build needs together with the kernel", Command: fmt.Sprintf("dnf install %s-%s gcc make", devel, j.t.image.id.EVR)}
+	}
+	a.raise(f)
+}
+
+func (a *assessor) findForced(j *kernelJudge) {
+	var g moduleGroup
+	for i := range j.modules {
+		if strings.Contains(j.k.Modules[i].Taint, "F") {
+			g.add(&j.modules[i], j.modules[i].Reason)
+		}
+	}
+	if n := len(g.names); n > 0 {
+		a.raise(Finding{
+			ID: idKmodForced, Severity: Warning, Resources: g.res,
+			Title:  fmt.Sprintf("%s %s loaded by force: %s", plural(n, "module"), verb(n, "was", "were"), g.list()),
+			Detail: "Its version check was overridden: it was not built for the running kernel. Under another kernel the same command may crash the host, and where signatures are demanded it fails.",
+			Remedy: Remedy{Text: "find what loads it, and get a build for " + j.t.release, Command: "grep -rs " + shellWord(g.names[0]) + " /etc/modprobe.d /etc/modules-load.d /etc/rc.d /etc/systemd/system"},
+		})
+	}
+}
+
+// findDeep tells why --deep gave nothing.
+func (a *assessor) findDeep(j *kernelJudge) {
+	d := a.in.Deep
+	if d == nil || d.Err == nil {
+		return
+	}
+	f := Finding{
+		ID: idKmodDeep, Severity: Warning, Resources: []Resource{{"package", j.t.image.id.String(), d.Err.Error()}},
+		Title:  "the kernel packages could not be read",
+		Detail: "The verdicts on modules rest on the repositories' metadata: " + d.Err.Error() + ".",
+		Remedy: Remedy{Text: "check network and mirror, then try again", Command: "almamigrate check --deep"},
+	}
+	if d.Forged {
+		f.Severity = Blocker
+		f.Title = "a kernel package is not signed as AlmaLinux signs"
+		f.Detail = "It is damaged or forged: " + d.Err.Error() + "."
+		f.Remedy = Remedy{Text: "use another mirror, and tell this one's owner", Command: "almamigrate check --deep --mirror https://repo.almalinux.org/almalinux"}
+	}
+	a.raise(f)
+}
+
+// nameOf cuts a NEVRA to its name.
+func nameOf(nevra string) string {
+	s := nevra
+	for range 2 {
+		if i := strings.LastIndexByte(s, '-'); i > 0 {
+			s = s[:i]
+		}
+	}
+	return s
+}
