@@ -24,6 +24,10 @@ const (
 	ExitLocked       = 11  // another almamigrate, rpm or dnf holds the lock
 	ExitNotSupported = 12  // host not supported, or root needed
 	ExitRepos        = 13  // repositories unreachable, or a signature or digest is wrong: no verdict
+	ExitRolledBack   = 20  // migration failed, everything rolled back
+	ExitIncomplete   = 21  // rollback incomplete, a human is needed
+	ExitPending      = 22  // an interrupted migration is pending
+	ExitReboot       = 100 // done, reboot required
 	ExitInterrupted  = 130 // interrupted before any change
 )
 
@@ -35,10 +39,14 @@ var exitCodes = []struct {
 	{ExitOK, "done, or the host is ready (warnings included)"},
 	{ExitError, "error; the host is unchanged"},
 	{ExitUsage, "wrong usage or configuration"},
-	{ExitFindings, "check finished and found blockers (with --fail-on warning: or warnings)"},
+	{ExitFindings, "check, plan or verify finished and found blockers (check --fail-on warning: or warnings)"},
 	{ExitLocked, "another almamigrate, rpm or dnf holds the lock"},
 	{ExitNotSupported, "host not supported, or root needed"},
 	{ExitRepos, "repositories unreachable, or a signature or digest is wrong: no verdict"},
+	{ExitRolledBack, "the migration failed, and everything was rolled back"},
+	{ExitIncomplete, "the rollback is incomplete: a human is needed"},
+	{ExitPending, "an interrupted migration is pending: migrate --resume, or rollback"},
+	{ExitReboot, "done, reboot required (status --reboot-required)"},
 	{ExitInterrupted, "interrupted before any change"},
 }
 
@@ -80,6 +88,10 @@ func explainError(err error) *UserError {
 		return ue
 	}
 	e := &UserError{Err: err, Code: ExitError}
+	if code, hint := planError(err); code != 0 {
+		e.Code, e.Hint = code, hint
+		return e
+	}
 	switch {
 	case errors.Is(err, context.Canceled):
 		e.Code = ExitInterrupted

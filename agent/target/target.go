@@ -114,21 +114,28 @@ func mappedFrom(cat *catalog.Catalog, inv *inventory.Inventory) map[string][]str
 // Fetch brings the repositories up to date. A repository that cannot be had is
 // marked with its error; the error returned is only for an interrupted run.
 func Fetch(ctx context.Context, syncer *reposync.Syncer, plan []Planned) ([]assess.TargetRepo, error) {
+	repos, _, err := FetchSynced(ctx, syncer, plan)
+	return repos, err
+}
+
+// FetchSynced is Fetch, and keeps by id what packages can be fetched from.
+func FetchSynced(ctx context.Context, syncer *reposync.Syncer, plan []Planned) ([]assess.TargetRepo, map[string]*reposync.Synced, error) {
 	sources := make([]reposync.Repo, len(plan))
 	for i, p := range plan {
 		sources[i] = p.Source
 	}
 	results := syncer.SyncAll(ctx, sources, 4)
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	repos := make([]assess.TargetRepo, len(plan))
+	repos, kept := make([]assess.TargetRepo, len(plan)), map[string]*reposync.Synced{}
 	for i, p := range plan {
 		r := p.TargetRepo
 		if err := results[i].Err; err != nil {
 			r.Err = err
 		} else {
 			s := results[i].Synced
+			kept[p.ID] = s
 			r.Index, r.Revision, r.Stale, r.FetchedAt = s.Index, s.Revision, s.Stale, s.FetchedAt
 			r.URL = s.BaseURL
 			r.Signature = "none"
@@ -138,5 +145,5 @@ func Fetch(ctx context.Context, syncer *reposync.Syncer, plan []Planned) ([]asse
 		}
 		repos[i] = r
 	}
-	return repos, nil
+	return repos, kept, nil
 }

@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/almamigrate/almamigrate/agent/report"
+	"github.com/almamigrate/almamigrate/agent/step"
+	"github.com/almamigrate/almamigrate/pkg/txn"
+)
+
+type changeRow struct {
+	ID      string    `json:"id"`
+	Created time.Time `json:"created"`
+	State   string    `json:"state"`
+	Title   string    `json:"title"`
+	Bytes   int64     `json:"bytes"`
+}
+
+func (a *app) changesCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "changes",
+		Short: "List, show and remove what was saved by migrations",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	c.AddCommand(
+		&cobra.Command{Use: "list", Short: "List all changes", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return a.changesList() }},
+		&cobra.Command{Use: "show CHANGE", Short: "Show the plan of a change and its journal", Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error { return a.changesShow(args[0]) }},
+		a.pruneCommand())
+	return c
+}
+
+func (a *app) changesList() error {
+	list, err := listChanges()
+	if err != nil {
+		return err
+	}
+	rows := make([]changeRow, 0, len(list))
+	for _, c := range list {
+		rows = append(rows, changeRow{c.Plan.ID, c.Plan.Created, string(c.State()), c.Plan.Title, folderSize(c.Dir)})
+	}
+	if a.json {
+		return writeDocument(a.out, map[string]any{"kind": "almamigrate.changes", "schema_version": "1.0", "changes": rows})
+	}
+	t := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	for _, r := range rows {
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%.1f MiB\t%s\n", r.ID, r.State, float64(r.Bytes)/(1<<20), report.Safe(r.Title))
+	}
+	return t.Flush()
+}
+
+func (a *app) changesShow(id string) error {
+	c, err := openChange(id)
+	if err != nil {
+		return err
+	}
+	p, err := step.Plan(c)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return writeDocument(a.out, map[string]any{"kind": "almamigrate.change", "schema_version": "1.0", "id": id, "state": c.State(), "plan": p, "journal": c.Records})
+	}
+	if err := p.WriteText(a.out); err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(a.out, "\nJournal (state: %s):\n", c.State())
+	for _, r := range c.Records {
+		name := "-"
+		if r.Step >= 0 {
+			name = c.Plan.Steps[r.Step].Name
+		}
+		_, _ = fmt.Fprintf(a.out, "  %s  %s  %s\n", r.Time.Format(time.RFC3339), r.Status, name)
+	}
+	return nil
+}
+
+func (a *app) pruneCommand() *cobra.Command {
+	var force bool
+	c := &cobra.Command{
+		Use:   "prune [CHANGE...]",
+		Short: "Remove what changes saved that were rolled back, or never begun",
+		Long: `prune removes the folders of changes that were rolled back or never begun, or
+of those that are named. What a migration saved that can still be taken back
+goes only with --force, and the way back goes with it.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			e, _, err := a.newEngine(cmd.Context(), 0)
+			if err != nil {
+				return err
+			}
+			defer e.close()
+			return a.prune(args, force)
+		},
+	}
+	c.Flags().BoolVar(&force, "force", false, "also remove the named changes that could still be taken back")
+	return c
+}
+
+func (a *app) prune(ids []string, force bool) error {
+	list, err := listChanges()
+	if err != nil {
+		return err
+	}
+	if len(ids) == 0 {
+		for _, c := range list {
+			switch c.State() {
+			case txn.StatePlanned, txn.StateRolledBack, txn.StateCommitted:
+				ids = append(ids, c.Plan.ID)
+			}
+		}
+	}
+	for _, id := range ids {
+		c, err := openChange(id)
+		if err != nil {
+			return err
+		}
+		s := c.State()
+		if !s.Settled() {
+			return pendingError(c)
+		}
+		if s == txn.StateDone && !force {
+			return &UserError{Msg: "cannot remove the change " + id + ": it could not be taken back any more", Hint: "almamigrate changes prune --force " + id, Code: ExitUsage}
+		}
+		n := folderSize(c.Dir)
+		if err := os.RemoveAll(c.Dir); err != nil {
+			return fmt.Errorf("cannot remove the change %s: %w", id, err)
+		}
+		_, _ = fmt.Fprintf(a.out, "removed %s (%.1f MiB)\n", id, float64(n)/(1<<20))
+	}
+	return nil
+}

@@ -1,0 +1,273 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/almamigrate/almamigrate/agent/plan"
+	"github.com/almamigrate/almamigrate/agent/step"
+	"github.com/almamigrate/almamigrate/agent/verify"
+	"github.com/almamigrate/almamigrate/pkg/fault"
+	"github.com/almamigrate/almamigrate/pkg/txn"
+)
+
+type migrateFlags struct {
+	repoFlags
+	planFile   string
+	yes        bool
+	dryRun     bool
+	resume     bool
+	foreground bool
+	progressFD int
+}
+
+func (a *app) migrateCommand() *cobra.Command {
+	var f migrateFlags
+	c := &cobra.Command{
+		Use:   "migrate",
+		Short: "Turn this host into AlmaLinux; \"rollback\" takes it back",
+		Long: `migrate replaces the packages that make this host the distribution that it is
+by AlmaLinux's, in one transaction of rpm. All other packages stay, and are
+AlmaLinux's after their next update (dnf distro-sync).
+
+Before anything changes, everything is downloaded, verified against AlmaLinux's
+keys and tried as a test transaction, and everything that is needed to go back
+is saved below /var/lib/almamigrate. A failure until then leaves the host as it
+is (exit code 1). A failure afterwards is taken back at once (20; 21 where that
+was not possible in full). When the program is killed, "status" says so, and
+"migrate --resume" or "rollback" lead on.`,
+		Example: "  almamigrate migrate --dry-run\n  almamigrate migrate -y\n  almamigrate migrate --plan /root/plan.json -y",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.migrate(cmd.Context(), f) },
+	}
+	f.add(c.Flags())
+	fl := c.Flags()
+	fl.StringVar(&f.planFile, "plan", "", "carry out the plan in `FILE`, and nothing else: refuse if the host or the repositories changed since")
+	fl.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
+	fl.BoolVar(&f.dryRun, "dry-run", false, "do everything up to the test transaction, and nothing that changes the host")
+	fl.BoolVar(&f.resume, "resume", false, "go on with an interrupted migration")
+	fl.BoolVar(&f.foreground, "foreground", false, "run in this process, and not as a unit of its own")
+	fl.IntVar(&f.progressFD, "progress-fd", 0, "write progress as JSON lines to the file descriptor `N`")
+	c.MarkFlagsMutuallyExclusive("resume", "plan")
+	c.MarkFlagsMutuallyExclusive("resume", "dry-run")
+	return c
+}
+
+func (a *app) migrate(ctx context.Context, f migrateFlags) error {
+	e, run, err := a.newEngine(ctx, f.progressFD)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	pending, err := pendingChange()
+	if err != nil {
+		return err
+	}
+	if f.resume {
+		return e.resume(run, pending)
+	}
+	if pending != nil {
+		return pendingError(pending)
+	}
+	ev, err := a.makePlan(run, f.repoFlags)
+	if ev != nil {
+		defer ev.cleanup()
+	}
+	if err != nil {
+		return err
+	}
+	if err := f.approve(a, ev.plan); err != nil {
+		return err
+	}
+	if err := e.holdPackageManager(); err != nil {
+		return err
+	}
+	c, err := e.prepare(run, ev)
+	if err != nil {
+		return err
+	}
+	if f.dryRun {
+		o := e.outcome("migrate", c, ExitOK)
+		o.DryRun = true
+		if err := os.RemoveAll(c.Dir); err != nil {
+			return fmt.Errorf("cannot remove the dry run's files: %w", err)
+		}
+		return e.finish(o, "Dry run: everything was fetched, verified and tried; nothing was changed.")
+	}
+	return e.run(run, c)
+}
+
+func pendingError(c *txn.Change) error {
+	if c.State() == txn.StateIncomplete {
+		return &UserError{Msg: "the rollback of change " + c.Plan.ID + " is incomplete", Hint: "almamigrate rollback", Code: ExitIncomplete}
+	}
+	return &UserError{Msg: fmt.Sprintf("the change %s is %s: it was interrupted", c.Plan.ID, c.State()),
+		Hint: "almamigrate migrate --resume, or: almamigrate rollback", Code: ExitPending}
+}
+
+// approve shows the plan and asks, or compares it with the approved one.
+func (f *migrateFlags) approve(a *app, p *plan.Plan) error {
+	if f.planFile != "" {
+		file, err := os.Open(f.planFile)
+		if err != nil {
+			return &UserError{Err: fmt.Errorf("cannot read the plan: %w", err), Code: ExitUsage, Hint: "write one with: almamigrate plan -o FILE"}
+		}
+		defer file.Close()
+		approved, err := plan.Read(file)
+		if err != nil {
+			return err
+		}
+		if err := plan.Drift(approved, p); err != nil {
+			return err
+		}
+		if len(p.Overrides) == 0 {
+			over := map[string]bool{}
+			for _, o := range approved.Overrides {
+				over[o.ID] = true
+			}
+			p.Overrides = approved.Overrides
+			open := []string{}
+			for _, id := range p.Blockers {
+				if !over[id] {
+					open = append(open, id)
+				}
+			}
+			p.Blockers = open
+		}
+	}
+	if !a.json && !a.quiet {
+		if err := p.WriteText(a.out); err != nil {
+			return err
+		}
+	}
+	if len(p.Blockers) > 0 {
+		return &UserError{Msg: "findings of the check stand in the way: " + strings.Join(p.Blockers, ", "),
+			Hint: "almamigrate check; or take it upon yourself with --override ID --reason TEXT", Code: ExitFindings}
+	}
+	if f.yes || f.dryRun {
+		return nil
+	}
+	_, _ = fmt.Fprint(a.err, "\nIs this ok [y/N]: ")
+	line, err := bufio.NewReader(a.in).ReadString('\n')
+	if s := strings.ToLower(strings.TrimSpace(line)); s != "y" && s != "yes" {
+		if err != nil {
+			_, _ = fmt.Fprintln(a.err)
+		}
+		return &UserError{Msg: "not confirmed; nothing was changed", Hint: "almamigrate migrate -y", Code: ExitError}
+	}
+	return nil
+}
+
+// prepare brings all that is needed to go there and back onto the disk. When
+// it fails the host is as it was, and nothing of the change is left.
+func (e *engine) prepare(ctx context.Context, ev *evidence) (c *txn.Change, err error) {
+	extra, err := json.Marshal(ev.plan)
+	if err != nil {
+		return nil, fmt.Errorf("internal error: cannot encode the plan: %w", err)
+	}
+	e.env.Ring, e.env.KeyFiles = ev.ring, ev.keys
+	c, err = txn.Create(changesDir, txn.Plan{
+		ID: changeID(time.Now()), Created: time.Now().UTC(), Tool: Version,
+		Title: ev.plan.Host.Title + " to " + ev.plan.Target, Steps: step.Steps(ev.plan), Extra: extra,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(c.Dir))
+		}
+	}()
+	if err := e.env.Fetch(ctx, c, ev.plan, ev.fetch); err != nil {
+		return nil, err
+	}
+	if err := fault.Point("migrate.fetched"); err != nil {
+		return nil, err
+	}
+	if err := e.runner(c).Prepare(ctx); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// run acts, and takes it back where that fails.
+func (e *engine) run(ctx context.Context, c *txn.Change) error {
+	r := e.runner(c)
+	err := r.Run(ctx)
+	switch {
+	case err == nil:
+		return e.done(c)
+	case errors.Is(err, txn.ErrStopped) && e.interrupted() != os.Interrupt:
+		o := e.outcome("migrate", c, ExitPending)
+		return e.finish(o, fmt.Sprintf("Stopped at a safe point: %v.\nGo on with: almamigrate migrate --resume, or back with: almamigrate rollback", err))
+	case errors.Is(err, txn.ErrState):
+		return err
+	}
+	e.say("%v", err)
+	e.say("taking everything back")
+	rerr := r.Rollback(ctx)
+	code, text := ExitRolledBack, fmt.Sprintf("The migration failed: %v.\nEverything was taken back; the host is as it was.", err)
+	if rerr != nil {
+		code = ExitIncomplete
+		text = fmt.Sprintf("The migration failed: %v.\nIt could not be taken back in full: %v.\nLeft to do:\n  %s", err, rerr, strings.Join(leftToDo(c), "\n  "))
+	}
+	o := e.outcome("migrate", c, code)
+	if len(o.Errors) == 0 {
+		o.Errors = append(o.Errors, err.Error())
+	}
+	if rerr != nil {
+		o.Errors = append(o.Errors, rerr.Error())
+	}
+	return e.finish(o, text)
+}
+
+// done verifies what was done; the steps' own word does not count.
+func (e *engine) done(c *txn.Change) error {
+	v, err := verify.Run(c)
+	if err != nil {
+		return fmt.Errorf("the migration is done, but cannot be verified: %w", err)
+	}
+	o := e.outcome("migrate", c, ExitOK)
+	o.Verify = v
+	if !e.a.json {
+		if err := writeVerify(e.a.out, v); err != nil {
+			return err
+		}
+	}
+	text := fmt.Sprintf("\nDone: %s. Take it back at any time with: almamigrate rollback\nNext: dnf distro-sync brings all other packages to AlmaLinux's versions.", c.Plan.Title)
+	if !v.OK {
+		text = fmt.Sprintf("\nDone, but not all is as planned: see above. Take it back with: almamigrate rollback")
+	}
+	return e.finish(o, text)
+}
+
+// resume goes on with an interrupted migration.
+func (e *engine) resume(ctx context.Context, c *txn.Change) error {
+	if c == nil {
+		return &UserError{Msg: "there is nothing to resume", Hint: "almamigrate status", Code: ExitUsage}
+	}
+	if c.State() != txn.StatePending {
+		return &UserError{Msg: fmt.Sprintf("the change %s is %s: it can only be taken back", c.Plan.ID, c.State()), Hint: "almamigrate rollback", Code: ExitPending}
+	}
+	if err := e.waitAndHold(c); err != nil {
+		return err
+	}
+	return e.run(ctx, c)
+}
+
+// waitAndHold lets a transaction of the interrupted run come to its end before
+// anybody else is looked for.
+func (e *engine) waitAndHold(c *txn.Change) error {
+	if err := e.env.Wait(c); err != nil {
+		return err
+	}
+	return e.holdPackageManager()
+}

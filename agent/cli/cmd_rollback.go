@@ -1,0 +1,239 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/almamigrate/almamigrate/agent/report"
+	"github.com/almamigrate/almamigrate/agent/step"
+	"github.com/almamigrate/almamigrate/pkg/capture"
+	"github.com/almamigrate/almamigrate/pkg/txn"
+)
+
+func (a *app) rollbackCommand() *cobra.Command {
+	var dryRun, yes, foreground bool
+	var progressFD int
+	c := &cobra.Command{
+		Use:   "rollback [CHANGE]",
+		Short: "Take a migration back, at any time and without a network",
+		Long: `rollback brings the old packages, files, repositories and keys back from what
+migrate saved. It needs no network. What was changed since is shown first and
+not destroyed: files that only you changed stay, and of files that both the
+migration and you changed both sides are kept.
+
+It may be run again after an interruption; a rollback of what was rolled back
+does nothing.`,
+		Example: "  almamigrate rollback --dry-run\n  almamigrate rollback -y",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id := ""
+			if len(args) == 1 {
+				id = args[0]
+			}
+			return a.rollback(cmd.Context(), id, dryRun, yes, progressFD)
+		},
+	}
+	c.Flags().BoolVar(&dryRun, "dry-run", false, "tell what would be done, and do nothing")
+	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	c.Flags().BoolVar(&foreground, "foreground", false, "run in this process, and not as a unit of its own")
+	c.Flags().IntVar(&progressFD, "progress-fd", 0, "write progress as JSON lines to the file descriptor `N`")
+	return c
+}
+
+func (a *app) rollback(ctx context.Context, id string, dryRun, yes bool, progressFD int) error {
+	e, run, err := a.newEngine(ctx, progressFD)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	c, err := openChange(id)
+	if err != nil {
+		return err
+	}
+	switch s := c.State(); s {
+	case txn.StateRolledBack:
+		return e.finish(e.outcome("rollback", c, ExitOK), fmt.Sprintf("The change %s was rolled back already: nothing to do.", c.Plan.ID))
+	case txn.StatePlanned, txn.StateCommitted:
+		return &UserError{Msg: fmt.Sprintf("cannot roll the change %s back: it is %s", c.Plan.ID, s), Hint: "almamigrate status", Code: ExitUsage}
+	}
+	if err := onlyLast(c); err != nil {
+		return err
+	}
+	if err := e.env.Wait(c); err != nil {
+		return err
+	}
+	since, err := changedSince(c)
+	if err != nil {
+		return err
+	}
+	if !a.json && !a.quiet {
+		if err := since.write(a.out, c); err != nil {
+			return err
+		}
+	}
+	if dryRun {
+		o := e.outcome("rollback", c, ExitOK)
+		o.DryRun, o.Since = true, since
+		return e.finish(o, "Dry run: nothing was changed.")
+	}
+	if !yes {
+		_, _ = fmt.Fprint(a.err, "\nIs this ok [y/N]: ")
+		line, _ := bufio.NewReader(a.in).ReadString('\n')
+		if s := strings.ToLower(strings.TrimSpace(line)); s != "y" && s != "yes" {
+			return &UserError{Msg: "not confirmed; nothing was changed", Hint: "almamigrate rollback -y", Code: ExitError}
+		}
+	}
+	if err := e.holdPackageManager(); err != nil {
+		return err
+	}
+	rerr := e.runner(c).Rollback(run)
+	if errors.Is(rerr, txn.ErrState) {
+		return rerr
+	}
+	if rerr != nil {
+		o := e.outcome("rollback", c, ExitIncomplete)
+		if len(o.Errors) == 0 {
+			o.Errors = append(o.Errors, rerr.Error())
+		}
+		o.Since = since
+		return e.finish(o, fmt.Sprintf("The rollback is incomplete: %v.\n  %s\nLeft to do:\n  %s", rerr, strings.Join(c.Errors(), "\n  "), strings.Join(leftToDo(c), "\n  ")))
+	}
+	o := e.outcome("rollback", c, ExitOK)
+	o.Since = since
+	text := fmt.Sprintf("Rolled back: the host is what it was before change %s.", c.Plan.ID)
+	if len(since.Clashes) > 0 {
+		text += fmt.Sprintf("\nYour versions of %d files are kept in %s/files/*/clash-*.", len(since.Clashes), c.Dir)
+	}
+	return e.finish(o, text)
+}
+
+// onlyLast refuses to take a change back from under a later one.
+func onlyLast(c *txn.Change) error {
+	list, err := listChanges()
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(list, func(x *txn.Change) bool { return x.Plan.ID == c.Plan.ID })
+	for _, later := range list[i+1:] {
+		switch later.State() {
+		case txn.StatePlanned, txn.StateRolledBack:
+		default:
+			return &UserError{Msg: fmt.Sprintf("cannot roll the change %s back: %s came after it", c.Plan.ID, later.Plan.ID),
+				Hint: "almamigrate rollback " + later.Plan.ID, Code: ExitUsage}
+		}
+	}
+	return nil
+}
+
+// since is what became of the host after a migration.
+type since struct {
+	Packages []string `json:"packages"` // installed, updated or removed since
+	Kept     []string `json:"kept"`     // files that only others changed: they stay
+	Clashes  []string `json:"clashes"`  // files that both changed: both sides are kept
+	Restored int      `json:"restored"` // files that go back
+}
+
+func changedSince(c *txn.Change) (*since, error) {
+	s := &since{Packages: []string{}, Kept: []string{}, Clashes: []string{}}
+	p, err := step.Plan(c)
+	if err != nil {
+		return nil, err
+	}
+	db, err := step.ReadDatabase()
+	if err != nil {
+		return nil, err
+	}
+	expect := map[string]bool{}
+	for _, n := range p.Evidence.Packages {
+		n, _, _ = strings.Cut(n, " ")
+		expect[n] = true
+	}
+	for _, l := range p.Leaving {
+		delete(expect, l.NEVRA)
+	}
+	for _, w := range p.Coming {
+		expect[w.NEVRA] = true
+	}
+	ours := map[string]bool{}
+	for _, l := range p.Leaving {
+		ours[l.NEVRA] = true
+	}
+	settled := c.State() == txn.StateDone
+	for n := range db.Packages {
+		if !expect[n] && (settled || !ours[n]) {
+			s.Packages = append(s.Packages, "+ "+n)
+		}
+	}
+	for n := range expect {
+		if settled && !db.Has(n) {
+			s.Packages = append(s.Packages, "- "+n)
+		}
+	}
+	slices.SortFunc(s.Packages, func(a, b string) int { return strings.Compare(a[2:]+a[:1], b[2:]+b[:1]) })
+	sets, err := step.Sets(c)
+	if err != nil {
+		return nil, err
+	}
+	for _, set := range sets {
+		after, err := set.After()
+		if err != nil {
+			return nil, err
+		}
+		diff, err := set.Compare("/", after)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range diff {
+			switch d.Status {
+			case capture.ChangedByOthers:
+				s.Kept = append(s.Kept, string(d.Path))
+			case capture.ChangedSince:
+				s.Clashes = append(s.Clashes, string(d.Path))
+			case capture.AsWeLeftIt, capture.Unknown:
+				s.Restored++
+			}
+		}
+	}
+	return s, nil
+}
+
+func (s *since) write(w io.Writer, c *txn.Change) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Rolling back change %s: %s (state: %s)\n", c.Plan.ID, report.Safe(c.Plan.Title), c.State())
+	if p, err := step.Plan(c); err == nil {
+		fmt.Fprintf(&b, "  %d packages come back, %d of AlmaLinux's go, %d files are put back\n", len(p.Leaving), len(p.Coming), s.Restored)
+	}
+	for _, l := range []struct {
+		title string
+		list  []string
+	}{
+		{"Packages that changed since (they stay as they are):", s.Packages},
+		{"Files that you changed and the migration did not (they stay):", s.Kept},
+		{"Files that both changed (the old ones come back, yours are kept aside):", s.Clashes},
+	} {
+		if len(l.list) == 0 {
+			continue
+		}
+		fmt.Fprintf(&b, "%s\n", l.title)
+		for i, x := range l.list {
+			if i == 20 {
+				fmt.Fprintf(&b, "  ... and %d more\n", len(l.list)-i)
+				break
+			}
+			fmt.Fprintf(&b, "  %s\n", report.Safe(x))
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	if err != nil && !errors.Is(err, os.ErrClosed) {
+		return fmt.Errorf("cannot write what changed: %w", err)
+	}
+	return nil
+}

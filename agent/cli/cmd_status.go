@@ -1,0 +1,185 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/almamigrate/almamigrate/agent/inventory"
+	"github.com/almamigrate/almamigrate/agent/report"
+	"github.com/almamigrate/almamigrate/pkg/filelock"
+	"github.com/almamigrate/almamigrate/pkg/txn"
+)
+
+// statusDocument is what status tells.
+type statusDocument struct {
+	Kind           string         `json:"kind"`
+	SchemaVersion  string         `json:"schema_version"`
+	Tool           inventory.Tool `json:"tool"`
+	State          string         `json:"state"` // nothing, planned, running, pending, rolling, done, rolled-back, incomplete, committed
+	Change         string         `json:"change,omitempty"`
+	Title          string         `json:"title,omitempty"`
+	Created        *time.Time     `json:"created,omitempty"`
+	Done           int            `json:"steps_done"`
+	Total          int            `json:"steps"`
+	At             string         `json:"at,omitempty"` // the step under way or next
+	Bytes          int64          `json:"bytes"`        // that the way back takes on disk
+	RebootRequired bool           `json:"reboot_required"`
+	PID            int            `json:"pid,omitempty"` // of the run that is at work
+	Errors         []string       `json:"errors"`
+	Next           []string       `json:"next"` // commands
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	var reboot bool
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Tell where a migration stands",
+		Long: `status tells whether a migration was made, is at work, was interrupted (exit
+code 22), was rolled back, or could not be rolled back in full (21), and which
+command leads on.`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return a.status(reboot) },
+	}
+	c.Flags().BoolVar(&reboot, "reboot-required", false, "exit with 100 if a reboot is required, with 0 if not")
+	return c
+}
+
+func (a *app) status(reboot bool) error {
+	d := statusDocument{Kind: "almamigrate.status", SchemaVersion: "1.0", Tool: inventory.Tool{Name: "almamigrate", Version: Version},
+		State: "nothing", Errors: []string{}, Next: []string{}}
+	list, err := listChanges()
+	if err != nil {
+		return err
+	}
+	code := ExitOK
+	if len(list) > 0 {
+		c := list[len(list)-1]
+		for _, x := range list {
+			if !x.State().Settled() {
+				c = x
+			}
+		}
+		code = d.of(c)
+	} else {
+		d.Next = append(d.Next, "almamigrate check")
+	}
+	if holder, ok := running(); ok {
+		d.State, d.PID, code = "running", holder.PID, ExitOK
+		d.Next = []string{}
+	}
+	if a.json {
+		err = writeDocument(a.out, d)
+	} else {
+		err = d.writeText(a)
+	}
+	switch {
+	case err != nil:
+		return err
+	case reboot && d.RebootRequired:
+		return &finished{ExitReboot}
+	case code != ExitOK && !reboot:
+		return &finished{code}
+	}
+	return nil
+}
+
+// running tells who holds the lock; looking takes it for a moment only.
+func running() (filelock.Holder, bool) {
+	l, err := filelock.TryLock(lockFile)
+	var held *filelock.HeldError
+	switch {
+	case errors.As(err, &held):
+		return held.Holder, true
+	case err == nil:
+		_ = l.Unlock()
+	}
+	return filelock.Holder{}, false
+}
+
+func (d *statusDocument) of(c *txn.Change) int {
+	d.State, d.Change, d.Title = string(c.State()), c.Plan.ID, c.Plan.Title
+	d.Created = &c.Plan.Created
+	var at int
+	d.Done, d.Total, at = c.Progress()
+	if at < d.Total {
+		d.At = c.Plan.Steps[at].Name
+	}
+	d.Bytes = folderSize(c.Dir)
+	d.Errors = append(d.Errors, c.Errors()...)
+	switch c.State() {
+	case txn.StatePending:
+		d.Next = append(d.Next, "almamigrate migrate --resume", "almamigrate rollback")
+		return ExitPending
+	case txn.StateRolling:
+		d.Next = append(d.Next, "almamigrate rollback")
+		return ExitPending
+	case txn.StateIncomplete:
+		d.Next = append(d.Next, leftToDo(c)...)
+		return ExitIncomplete
+	case txn.StateDone:
+		d.At = ""
+		d.Next = append(d.Next, "almamigrate verify", "almamigrate rollback")
+	case txn.StateRolledBack:
+		d.At = ""
+		d.Next = append(d.Next, "almamigrate check")
+	case txn.StatePlanned:
+		d.Next = append(d.Next, "almamigrate migrate")
+	}
+	return ExitOK
+}
+
+// folderSize adds up what a folder takes; what cannot be read counts nothing.
+func folderSize(dir string) (n int64) {
+	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return nil
+		}
+		if i, err := e.Info(); err == nil && i.Mode().IsRegular() {
+			n += i.Size()
+		}
+		return nil
+	})
+	return n
+}
+
+var stateTexts = map[string]string{
+	"nothing":     "nothing was done on this host",
+	"planned":     "prepared, nothing was done",
+	"running":     "at work",
+	"pending":     "interrupted: it must be finished or taken back",
+	"rolling":     "interrupted on the way back: it must be finished",
+	"done":        "done; it can be taken back",
+	"rolled-back": "rolled back; the host is as it was",
+	"incomplete":  "the rollback is incomplete: a human is needed",
+	"committed":   "done for good",
+}
+
+func (d *statusDocument) writeText(a *app) error {
+	w := a.out
+	_, err := fmt.Fprintf(w, "%s: %s\n", d.State, stateTexts[d.State])
+	if d.PID != 0 {
+		_, _ = fmt.Fprintf(w, "  process %d\n", d.PID)
+	}
+	if d.Change != "" {
+		_, _ = fmt.Fprintf(w, "  change %s: %s, %d of %d steps done", d.Change, report.Safe(d.Title), d.Done, d.Total)
+		if d.At != "" {
+			_, _ = fmt.Fprintf(w, ", at %s", d.At)
+		}
+		_, _ = fmt.Fprintf(w, "\n  the way back takes %.1f MiB in %s\n", float64(d.Bytes)/(1<<20), filepath.Join(changesDir, d.Change))
+	}
+	for _, e := range d.Errors {
+		_, _ = fmt.Fprintf(w, "  error: %s\n", report.Safe(e))
+	}
+	for _, n := range d.Next {
+		_, _ = fmt.Fprintf(w, "  next: %s\n", n)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write the status: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+// Package step does the work of a migration: each file is one kind of step for
+// pkg/txn, with what it saves, does, undoes and how it proves that it did it.
+package step
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/almamigrate/almamigrate/agent/plan"
+	"github.com/almamigrate/almamigrate/pkg/atomicfile"
+	"github.com/almamigrate/almamigrate/pkg/rpmsig"
+	"github.com/almamigrate/almamigrate/pkg/txn"
+)
+
+// The errors that callers tell apart.
+var (
+	ErrUntrusted = errors.New("not acceptable as AlmaLinux's")    // a package without a good signature of a trusted key
+	ErrTampered  = errors.New("changed since it was verified")    // a downloaded or saved file
+	ErrHost      = errors.New("the host lacks what this needs")   // rpm's Python module, space
+	ErrRPM       = errors.New("rpm refuses")                      // the (test) transaction
+	ErrMismatch  = errors.New("the rpm database is not as meant") // after a transaction
+)
+
+// Env is what the steps need of the world outside their change.
+type Env struct {
+	Ring     *rpmsig.Keyring // keys that AlmaLinux's packages must be signed with; only preparing needs it
+	KeyFiles [][]byte        // where key material may be found, beside the coming packages
+	Progress func(string)    // what is being done, in words; may be nil
+}
+
+func (e *Env) say(format string, args ...any) {
+	if e.Progress != nil {
+		e.Progress(fmt.Sprintf(format, args...))
+	}
+}
+
+// root is the host. The engine changes the running system only: rpm's
+// scriptlets would not stay inside anything else.
+const root = "/"
+
+// Registry holds the handlers of all kinds of steps.
+func (e *Env) Registry() txn.Registry {
+	return txn.Registry{
+		plan.StepSaveFiles:    saveFiles{e},
+		plan.StepImportKeys:   importKeys{e},
+		plan.StepSwapPackages: swapPackages{e},
+		plan.StepDisableRepos: disableRepos{e},
+		plan.StepEnableRepos:  enableRepos{e},
+		plan.StepCarry:        carry{e},
+		plan.StepRHSM:         rhsm{e},
+		plan.StepSeal:         seal{e},
+	}
+}
+
+// Plan returns the migration's plan that a change was made of.
+func Plan(c *txn.Change) (*plan.Plan, error) {
+	var p plan.Plan
+	if err := json.Unmarshal(c.Plan.Extra, &p); err != nil || p.Kind != plan.Kind {
+		return nil, fmt.Errorf("cannot read the plan of change %s: %w", c.Plan.ID, errors.Join(plan.ErrDocument, err))
+	}
+	return &p, nil
+}
+
+// Steps turns a plan into the engine's steps.
+func Steps(p *plan.Plan) []txn.Step {
+	out := make([]txn.Step, len(p.Steps))
+	for i, s := range p.Steps {
+		out[i] = txn.Step{Kind: s.Name, Name: s.Name, Title: s.Title}
+	}
+	return out
+}
+
+func rpmDir(c *txn.Change, which string) string { return filepath.Join(c.Dir, "rpms", which) }
+
+// Saved is a package file of a change.
+type Saved struct {
+	NEVRA  string `json:"nevra"`
+	File   string `json:"file"`   // name in its folder
+	SHA256 string `json:"sha256"` // of the file
+	Header string `json:"header"` // sha256 of the header's immutable region
+	From   string `json:"from,omitempty"`
+}
+
+func fileSHA256(name string) (string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// checkSaved reads package files back and compares them with what was noted.
+func checkSaved(dir string, list []Saved) error {
+	for _, s := range list {
+		sum, err := fileSHA256(filepath.Join(dir, s.File))
+		if err != nil {
+			return fmt.Errorf("cannot read the package file of %s: %w", s.NEVRA, err)
+		}
+		if sum != s.SHA256 {
+			return fmt.Errorf("cannot use the package file of %s: %w: %s", s.NEVRA, ErrTampered, filepath.Join(dir, s.File))
+		}
+	}
+	return nil
+}
+
+func writeJSON(name string, v any) error {
+	data, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		return fmt.Errorf("internal error: cannot encode %s: %w", name, err)
+	}
+	if err := atomicfile.Write(name, append(data, '\n'), 0o600); err != nil {
+		return fmt.Errorf("cannot write %s: %w", name, err)
+	}
+	return nil
+}
+
+// nothing is what steps embed that have nothing of their own to save: their
+// files are put back by save-files.
+type nothing struct{}
+
+func (nothing) Prepare(context.Context, *txn.Change, json.RawMessage) (json.RawMessage, error) {
+	return json.RawMessage(`{}`), nil
+}
+
+func (nothing) Undo(context.Context, *txn.Change, json.RawMessage, json.RawMessage) error { return nil }

@@ -1,0 +1,285 @@
+package step
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/almamigrate/almamigrate/agent/plan"
+	"github.com/almamigrate/almamigrate/pkg/capture"
+	"github.com/almamigrate/almamigrate/pkg/txn"
+)
+
+// trees are folders that are saved with all that is in them.
+var trees = []string{
+	"/etc/yum.repos.d", "/etc/dnf/vars", "/etc/yum/vars", "/etc/dnf/protected.d", "/etc/yum/protected.d", "/etc/dnf/plugins",
+	"/etc/yum/pluginconf.d", "/etc/pki/rpm-gpg", "/etc/rpm", "/etc/issue.d",
+}
+
+// single are files that are saved whoever owns them.
+var single = []string{
+	"/etc/os-release", "/usr/lib/os-release", "/etc/redhat-release", "/etc/system-release", "/etc/system-release-cpe", "/etc/centos-release",
+	"/etc/issue", "/etc/issue.net", "/etc/dnf/dnf.conf", "/etc/yum.conf", "/etc/rhsm/rhsm.conf",
+}
+
+// saveFiles saves everything that any later step will touch, and puts it back.
+// It is the first step, so its Undo is the last: the rpm database is then as
+// it was.
+type saveFiles struct{ *Env }
+
+type saveFilesUndo struct {
+	Files string `json:"files"` // digests of the two saved sets
+	Trees string `json:"trees"`
+}
+
+func setDir(c *txn.Change, which string) string { return filepath.Join(c.Dir, "files", which) }
+
+func (s saveFiles) Prepare(_ context.Context, c *txn.Change, _ json.RawMessage) (json.RawMessage, error) {
+	p, err := Plan(c)
+	if err != nil {
+		return nil, err
+	}
+	db, err := ReadDatabase()
+	if err != nil {
+		return nil, err
+	}
+	s.say("saving the files that will change")
+	var paths []string
+	add := func(f string) { paths = append(paths, path.Clean("/"+f)) }
+	for _, f := range single {
+		add(f)
+	}
+	for _, l := range p.Leaving {
+		for _, h := range db.Packages[l.NEVRA] {
+			pathsOf(h, add)
+		}
+	}
+	files, err := comingFiles(c, p)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		pkg, done, err := openPackage(f)
+		if err != nil {
+			return nil, err
+		}
+		pathsOf(pkg.Header(), add)
+		done()
+	}
+	paths = withCaches(withParents(sortedUnique(paths)))
+	paths = slices.DeleteFunc(paths, inTree)
+	var u saveFilesUndo
+	if u.Files, err = save(setDir(c, "single"), paths, capture.Options{Shallow: true}); err != nil {
+		return nil, err
+	}
+	if u.Trees, err = save(setDir(c, "trees"), trees, capture.Options{}); err != nil {
+		return nil, err
+	}
+	return json.Marshal(u)
+}
+
+func inTree(p string) bool {
+	return slices.ContainsFunc(trees, func(t string) bool { return p == t || strings.HasPrefix(p, t+"/") })
+}
+
+// save saves a set and reads it back. One that an interrupted run left is made
+// anew: nothing had been done then.
+func save(dir string, paths []string, opt capture.Options) (string, error) {
+	if err := os.RemoveAll(dir); err != nil {
+		return "", fmt.Errorf("cannot save files: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return "", fmt.Errorf("cannot save files: %w", err)
+	}
+	set, err := capture.Save(dir, root, paths, opt)
+	if err != nil {
+		return "", err
+	}
+	if err := set.Verify(); err != nil {
+		return "", err
+	}
+	for _, e := range set.Entries() {
+		if e.Immutable() {
+			return "", fmt.Errorf("cannot change %s: %w", e.Path, capture.ErrImmutable)
+		}
+	}
+	return set.Digest(), nil
+}
+
+// withParents adds the folders that do not exist yet: rpm makes them without
+// owning them.
+func withParents(paths []string) []string {
+	var more []string
+	for _, p := range paths {
+		for d := path.Dir(p); d != "/"; d = path.Dir(d) {
+			if _, err := os.Lstat(d); !errors.Is(err, os.ErrNotExist) {
+				break
+			}
+			more = append(more, d)
+		}
+	}
+	return sortedUnique(append(paths, more...))
+}
+
+// withCaches adds the caches that scriptlets and file triggers make anew when
+// icons come or go.
+func withCaches(paths []string) []string {
+	themes := map[string]bool{}
+	for _, p := range paths {
+		if rest, ok := strings.CutPrefix(p, "/usr/share/icons/"); ok {
+			theme, _, _ := strings.Cut(rest, "/")
+			themes["/usr/share/icons/"+theme+"/icon-theme.cache"] = true
+		}
+	}
+	for t := range themes {
+		paths = append(paths, t)
+	}
+	return sortedUnique(paths)
+}
+
+func (s saveFiles) Do(context.Context, *txn.Change, json.RawMessage, json.RawMessage) error {
+	return nil
+}
+
+func (s saveFiles) Verify(_ context.Context, c *txn.Change, _, undo json.RawMessage) (bool, error) {
+	_, err := savedSets(c, undo)
+	return err == nil, err
+}
+
+// savedSets opens the saved sets and checks that they are the ones of the
+// journal.
+func savedSets(c *txn.Change, undo json.RawMessage) ([]*capture.Saved, error) {
+	var u saveFilesUndo
+	if err := json.Unmarshal(undo, &u); err != nil {
+		return nil, fmt.Errorf("cannot read the journal: %w", err)
+	}
+	var sets []*capture.Saved
+	for _, w := range []struct{ dir, digest string }{{setDir(c, "single"), u.Files}, {setDir(c, "trees"), u.Trees}} {
+		set, err := capture.Open(w.dir)
+		if err != nil {
+			return nil, err
+		}
+		if set.Digest() != w.digest {
+			return nil, fmt.Errorf("cannot use the saved files in %s: %w", w.dir, capture.ErrCorrupt)
+		}
+		sets = append(sets, set)
+	}
+	return sets, nil
+}
+
+func (s saveFiles) Undo(_ context.Context, c *txn.Change, _, undo json.RawMessage) error {
+	sets, err := savedSets(c, undo)
+	if err != nil {
+		return err
+	}
+	s.say("putting the files back")
+	err = removeHalfWritten(sets)
+	for _, set := range sets {
+		_, rerr := set.Restore(root)
+		err = errors.Join(err, rerr)
+	}
+	return err
+}
+
+// removeHalfWritten removes what a killed rpm leaves: it writes a file as
+// NAME;hex of eight digits and renames it.
+func removeHalfWritten(sets []*capture.Saved) error {
+	var errs error
+	dirs := map[string]map[string]bool{}
+	for _, set := range sets {
+		for _, e := range set.Entries() {
+			d, b := path.Split(string(e.Path))
+			if dirs[d] == nil {
+				dirs[d] = map[string]bool{}
+			}
+			dirs[d][b] = true
+		}
+	}
+	for d, names := range dirs {
+		entries, err := os.ReadDir(d)
+		if err != nil {
+			continue // gone with its package
+		}
+		for _, e := range entries {
+			name, tid, ok := cutLast(e.Name(), ";")
+			if !ok || len(tid) != 8 || strings.Trim(tid, "0123456789abcdef") != "" || !names[name] || names[e.Name()] {
+				continue
+			}
+			if err := unix.Unlink(d + e.Name()); err != nil && !errors.Is(err, unix.ENOENT) {
+				errs = errors.Join(errs, fmt.Errorf("cannot remove %s: %w", d+e.Name(), err))
+			}
+		}
+	}
+	return errs
+}
+
+func cutLast(s, sep string) (before, after string, ok bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+// seal notes what the files are when all is done, so that a later rollback can
+// tell what was changed since by others.
+type seal struct{ *Env }
+
+func (s seal) Prepare(ctx context.Context, c *txn.Change, p json.RawMessage) (json.RawMessage, error) {
+	return nothing{}.Prepare(ctx, c, p)
+}
+
+func (s seal) sets(c *txn.Change) ([]*capture.Saved, error) {
+	return savedSets(c, undoOf(c, plan.StepSaveFiles))
+}
+
+func (s seal) Do(_ context.Context, c *txn.Change, _, _ json.RawMessage) error {
+	sets, err := s.sets(c)
+	if err != nil {
+		return err
+	}
+	for _, set := range sets {
+		if err := set.RecordAfter(root); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s seal) Undo(context.Context, *txn.Change, json.RawMessage, json.RawMessage) error { return nil }
+
+func (s seal) Verify(_ context.Context, c *txn.Change, _, _ json.RawMessage) (bool, error) {
+	sets, err := s.sets(c)
+	if err != nil {
+		return false, err
+	}
+	for _, set := range sets {
+		if after, err := set.After(); err != nil || after == nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// undoOf returns what a step of a change saved.
+func undoOf(c *txn.Change, name string) json.RawMessage {
+	for i, s := range c.Plan.Steps {
+		if s.Name == name {
+			return c.UndoData(i)
+		}
+	}
+	return nil
+}
+
+// Sets returns the saved files of a change: what rollback compares the host
+// with.
+func Sets(c *txn.Change) ([]*capture.Saved, error) {
+	return savedSets(c, undoOf(c, plan.StepSaveFiles))
+}

@@ -1,0 +1,295 @@
+package step
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/almamigrate/almamigrate/agent/plan"
+	"github.com/almamigrate/almamigrate/pkg/rpmhdr"
+	"github.com/almamigrate/almamigrate/pkg/txn"
+)
+
+// swapPackages removes the leaving and installs the coming packages in one rpm
+// transaction, and takes that back in the database; the files are
+// save-files' work.
+type swapPackages struct{ *Env }
+
+type swapUndo struct {
+	Leaving []Saved  `json:"leaving"`
+	Coming  []Saved  `json:"coming"`
+	Clear   []string `json:"clear,omitempty"` // folders that must give way to something that is none
+}
+
+func (s swapPackages) Prepare(ctx context.Context, c *txn.Change, _ json.RawMessage) (json.RawMessage, error) {
+	p, err := Plan(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := enoughSpace(p); err != nil {
+		return nil, err
+	}
+	db, err := ReadDatabase()
+	if err != nil {
+		return nil, err
+	}
+	var u swapUndo
+	files, err := comingFiles(c, p)
+	if err != nil {
+		return nil, err
+	}
+	for i, f := range files {
+		v, err := s.verifyComing(f, p.Coming[i].NEVRA)
+		if err != nil {
+			return nil, err
+		}
+		if db.Has(v.NEVRA) {
+			return nil, fmt.Errorf("cannot swap: %w: %s is installed already", ErrMismatch, v.NEVRA)
+		}
+		u.Coming = append(u.Coming, v)
+	}
+	s.say("saving the packages that leave")
+	if u.Leaving, err = s.saveLeaving(c, p, db); err != nil {
+		return nil, err
+	}
+	if u.Clear, err = inTheWay(c, u, db); err != nil {
+		return nil, err
+	}
+	s.say("testing the transaction")
+	t := forward(c, u, db)
+	t.Test = true
+	// The keys are not imported yet; the signatures were verified above.
+	t.Macros = map[string]string{"_pkgverify_level": "digest"}
+	if err := s.run(ctx, c, "test", t); err != nil {
+		return nil, fmt.Errorf("cannot swap the packages: the test transaction fails: %w", err)
+	}
+	return json.Marshal(u)
+}
+
+func enoughSpace(p *plan.Plan) error {
+	for _, s := range p.Space {
+		if free := Free(s.Path); free >= 0 && free < s.Need {
+			return fmt.Errorf("cannot begin: %w: %s has %d MiB free, %d MiB are needed for %s", ErrHost, s.Path, free>>20, (s.Need>>20)+1, s.For)
+		}
+	}
+	return nil
+}
+
+// Free returns the bytes free in the file system of a path, or of the nearest
+// folder above it that exists; -1 if that cannot be told.
+func Free(path string) int64 {
+	for {
+		var st unix.Statfs_t
+		err := unix.Statfs(path, &st)
+		if err == nil {
+			return int64(st.Bavail) * int64(st.Bsize)
+		}
+		if path == "/" || !errors.Is(err, unix.ENOENT) {
+			return -1
+		}
+		path = filepath.Dir(path)
+	}
+}
+
+// forward is the transaction from what the database says now to what is meant:
+// after a crash in the middle, some packages are there twice, old and new.
+func forward(c *txn.Change, u swapUndo, db *Database) transaction {
+	t := transaction{Names: map[string]string{}, NoDocs: noDocs()}
+	for _, s := range u.Coming {
+		t.Install = append(t.Install, filepath.Join(rpmDir(c, "coming"), s.File))
+	}
+	t.erase(u.Leaving, db)
+	return t
+}
+
+// backward takes it back, in the database only.
+func backward(c *txn.Change, u swapUndo, db *Database) transaction {
+	t := transaction{Names: map[string]string{}, JustDB: true, Force: true, Macros: map[string]string{"_pkgverify_level": "none"}}
+	back := map[string]bool{}
+	for _, s := range u.Leaving {
+		back[s.NEVRA] = true
+		if hs := db.Packages[s.NEVRA]; len(hs) == 1 {
+			if sum, err := headerDigest(hs[0]); err == nil && sum == s.Header {
+				continue
+			}
+		}
+		t.Install = append(t.Install, filepath.Join(rpmDir(c, "leaving"), s.File))
+	}
+	var gone []Saved
+	names := map[string]bool{}
+	for _, s := range u.Coming {
+		if !back[s.NEVRA] {
+			gone = append(gone, s)
+		}
+	}
+	// What came may have been updated since.
+	for _, s := range u.Coming {
+		names[nameOf(s.NEVRA, c)] = true
+	}
+	for nevra, hs := range db.Packages {
+		if names[hs[0].NEVRA().Name] && !back[nevra] && !slices.ContainsFunc(gone, func(s Saved) bool { return s.NEVRA == nevra }) {
+			gone = append(gone, Saved{NEVRA: nevra})
+		}
+	}
+	t.erase(gone, db)
+	return t
+}
+
+func nameOf(nevra string, c *txn.Change) string {
+	if p, err := Plan(c); err == nil {
+		for _, w := range p.Coming {
+			if w.NEVRA == nevra {
+				return w.Name
+			}
+		}
+	}
+	return ""
+}
+
+func (t *transaction) erase(list []Saved, db *Database) {
+	for _, s := range list {
+		if hs := db.Packages[s.NEVRA]; len(hs) > 0 {
+			t.Erase = append(t.Erase, s.NEVRA)
+			t.Names[s.NEVRA] = hs[0].NEVRA().Name
+		}
+	}
+	slices.Sort(t.Erase)
+}
+
+func (s swapPackages) Do(ctx context.Context, c *txn.Change, _, undo json.RawMessage) error {
+	u, db, err := s.load(c, undo)
+	if err != nil {
+		return err
+	}
+	if err := checkSaved(rpmDir(c, "coming"), u.Coming); err != nil {
+		return err
+	}
+	for _, d := range u.Clear {
+		if err := clearFolder(d); err != nil {
+			return err
+		}
+	}
+	s.say("swapping the packages")
+	return s.Env.run(ctx, c, "swap", forward(c, u, db))
+}
+
+func (s swapPackages) load(c *txn.Change, undo json.RawMessage) (swapUndo, *Database, error) {
+	var u swapUndo
+	if err := json.Unmarshal(undo, &u); err != nil {
+		return u, nil, fmt.Errorf("cannot read the journal: %w", err)
+	}
+	// An interrupted run's transaction may still be at work.
+	release, err := s.alone(c)
+	if err != nil {
+		return u, nil, err
+	}
+	defer release()
+	db, err := ReadDatabase()
+	return u, db, err
+}
+
+func (s swapPackages) Verify(_ context.Context, c *txn.Change, _, undo json.RawMessage) (bool, error) {
+	u, db, err := s.load(c, undo)
+	if err != nil {
+		return false, err
+	}
+	if err := db.differ(u.Coming, u.Leaving); err != nil {
+		return false, err
+	}
+	for _, w := range u.Coming {
+		if bad := CheckFiles(db.Packages[w.NEVRA][0]); len(bad) > 0 {
+			return false, fmt.Errorf("%w: %s is in the database, but %s", ErrMismatch, w.NEVRA, bad[0])
+		}
+	}
+	return true, nil
+}
+
+func (s swapPackages) Undo(ctx context.Context, c *txn.Change, _, undo json.RawMessage) error {
+	u, db, err := s.load(c, undo)
+	if err != nil {
+		return err
+	}
+	t := backward(c, u, db)
+	if len(t.Install)+len(t.Erase) > 0 {
+		if err := checkSaved(rpmDir(c, "leaving"), u.Leaving); err != nil {
+			return err
+		}
+		s.say("bringing the old packages back")
+		if err := s.Env.run(ctx, c, "back", t); err != nil {
+			return err
+		}
+		if db, err = ReadDatabase(); err != nil {
+			return err
+		}
+	}
+	return db.differ(u.Leaving, u.Coming)
+}
+
+// inTheWay finds folders where a coming package has something else, mostly a
+// symbolic link: rpm cannot replace a folder, and its test does not see that.
+// Everything in such a folder must be a leaving package's.
+func inTheWay(c *txn.Change, u swapUndo, db *Database) ([]string, error) {
+	owned := map[string]bool{}
+	for _, s := range u.Leaving {
+		for _, h := range db.Packages[s.NEVRA] {
+			for f := range h.Files() {
+				owned[f] = true
+			}
+		}
+	}
+	var out []string
+	for _, s := range u.Coming {
+		pkg, done, err := openPackage(filepath.Join(rpmDir(c, "coming"), s.File))
+		if err != nil {
+			return nil, err
+		}
+		modes := pkg.Header().Uint16s(rpmhdr.TagFileModes)
+		i := -1
+		for f := range pkg.Header().Files() {
+			i++
+			if i >= len(modes) || modes[i]&unix.S_IFMT == unix.S_IFDIR {
+				continue
+			}
+			st, err := os.Lstat(f)
+			if err != nil || !st.IsDir() {
+				continue
+			}
+			err = filepath.WalkDir(f, func(path string, _ fs.DirEntry, err error) error {
+				if err == nil && !owned[path] {
+					err = fmt.Errorf("cannot install %s: the folder %s must give way, and %s in it belongs to no package that leaves: move it elsewhere", s.NEVRA, f, path)
+				}
+				return err
+			})
+			if err != nil {
+				done()
+				return nil, err
+			}
+			out = append(out, f)
+		}
+		done()
+	}
+	return out, nil
+}
+
+// clearFolder removes a folder whose content was saved; a symbolic link or a
+// file in its place is what an earlier try has put there.
+func clearFolder(dir string) error {
+	st, err := os.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !st.IsDir() {
+		return nil
+	}
+	if err == nil {
+		err = os.RemoveAll(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot make room for a coming package: %w", err)
+	}
+	return nil
+}
