@@ -45,6 +45,10 @@ type app struct {
 func Main(args []string, in io.Reader, out, errw io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	if f := unitOutput(); f != nil {
+		defer f.Close()
+		out, errw = f, f
+	}
 	a := &app{in: in, out: out, err: errw}
 	// A mistaken flag ends parsing before --json was seen; its reader still
 	// wants one document.
