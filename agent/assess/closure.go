@@ -99,6 +99,10 @@ func (a *assessor) newClosure() *closure {
 		if len(j.p.Files.Base) > 0 {
 			c.noFiles = false
 		}
+		if a.rebuilt(j) {
+			c.add(memberOf(j.target, i))
+			continue
+		}
 		if j.stays() {
 			c.add(member{
 				nevra: j.nevra, provides: j.p.Provides, requires: j.p.Requires, conflicts: j.p.Conflicts, obsoletes: j.p.Obsoletes,
@@ -417,7 +421,7 @@ func (c *closure) providers(d rpmver.Dep) []int {
 // has one that can come.
 func (c *closure) pull(d rpmver.Dep, by int32) bool {
 	best := c.a.uni.provider(d, true, func(n rpmver.NEVRA) bool {
-		if _, ex := matchAny(c.a.inv.DNF.Exclude, n); ex {
+		if c.a.hidden(n) != "" {
 			return false
 		}
 		for _, k := range c.byName[n.Name] {

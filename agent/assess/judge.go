@@ -38,6 +38,13 @@ func (j *judged) stays() bool {
 	return !j.moves() || j.group >= 0
 }
 
+// rebuilt tells whether AlmaLinux's build of the very same version comes in the
+// place of the installed one. dnf's distro-sync reinstalls what is of the same
+// NEVRA but not the same build; what counts then are AlmaLinux's dependencies.
+func (a *assessor) rebuilt(j *judged) bool {
+	return j.res.Verdict == Same && !j.leaves && j.group < 0 && j.target.repo.Enabled && a.kind(j.res.Origin) != originAlmaLinux && a.hidden(j.target.nevra()) == ""
+}
+
 // judge gives every installed package its verdict.
 func (a *assessor) judge() {
 	groups := a.installOnlyGroups()
@@ -77,16 +84,20 @@ func (a *assessor) judgeOne(j *judged) {
 		return
 	}
 	list := a.candidates(j)
-	best := a.uni.best(list, j.p.Arch, true)
+	seen := slices.DeleteFunc(slices.Clone(list), func(c *candidate) bool { return a.hidden(c.nevra()) != "" })
+	best := a.uni.best(seen, j.p.Arch, true)
+	if best == nil {
+		best = a.uni.best(list, j.p.Arch, true)
+	}
 	if best != nil {
-		if ob := a.uni.obsoleters(best.nevra()); len(ob) > 0 {
+		if ob := a.obsoleters(best.nevra()); len(ob) > 0 {
 			a.setObsoleted(j, ob)
 			return
 		}
 		a.setCounterpart(j, best)
 		return
 	}
-	if ob := a.uni.obsoleters(j.nevra); len(ob) > 0 {
+	if ob := a.obsoleters(j.nevra); len(ob) > 0 {
 		a.setObsoleted(j, ob)
 		return
 	}
@@ -96,6 +107,18 @@ func (a *assessor) judgeOne(j *judged) {
 		return
 	}
 	a.setStays(j)
+}
+
+// obsoleters returns what takes the place of n by an Obsoletes: those that dnf
+// sees, or where there is none, those that it would see but for the
+// administrator's excludes and locks.
+func (a *assessor) obsoleters(n rpmver.NEVRA) []*candidate {
+	all := a.uni.obsoleters(n)
+	seen := slices.DeleteFunc(slices.Clone(all), func(c *candidate) bool { return a.hidden(c.nevra()) != "" })
+	if len(seen) > 0 {
+		return seen
+	}
+	return all
 }
 
 // candidates returns the AlmaLinux packages that the installed one is compared
@@ -244,29 +267,26 @@ func (a *assessor) hold(j *judged) {
 	if j.target == nil || j.res.Verdict == Same {
 		return
 	}
-	t := j.target.nevra()
-	for _, l := range a.inv.DNF.Versionlock {
-		if strings.HasPrefix(l, "!") {
-			if matchesPattern(l[1:], t) {
-				j.held = "versionlock excludes " + l[1:]
-				a.locked = append(a.locked, heldPackage{len(a.judged), l})
+	why, pattern := a.hiddenBy(j.target.nevra())
+	if why == "" && j.obsolete {
+		// The plugin hides what obsoletes a locked version, too.
+		for _, l := range a.locks {
+			if !l.not && l.name != l.pattern && matchesPattern(l.pattern, j.nevra) {
+				why, pattern = "versionlock holds "+l.pattern, l.pattern
 				break
 			}
-		} else if matchesPattern(l, j.nevra) && !matchesPattern(l, t) {
-			j.held = "versionlock holds " + l
-			a.locked = append(a.locked, heldPackage{len(a.judged), l})
-			break
 		}
 	}
-	if j.held == "" {
-		if pat, ok := matchAny(a.inv.DNF.Exclude, t); ok {
-			j.held = "exclude=" + pat + " hides it"
-			a.excluded = append(a.excluded, heldPackage{len(a.judged), pat})
-		}
+	if why == "" {
+		return
 	}
-	if j.held != "" {
-		j.res.Reason += "; stays as it is, because " + j.held
+	j.held = why
+	if strings.HasPrefix(why, "exclude=") {
+		a.excluded = append(a.excluded, heldPackage{len(a.judged), pattern})
+	} else {
+		a.locked = append(a.locked, heldPackage{len(a.judged), pattern})
 	}
+	j.res.Reason += "; stays as it is, because " + j.held
 }
 
 // setStays is for packages that AlmaLinux has nothing for.

@@ -28,6 +28,7 @@ class P:
     files: list = field(default_factory=list)
     label: str = ""             # name:stream:version:context
     repo: str = "baseos"
+    vendor: str = "Source"
 
     @property
     def evrs(self):
@@ -55,7 +56,7 @@ def header(p, installed=1700000000):
     dirs = sorted({os.path.dirname(f).rstrip("/") + "/" for f in p.files})
     files = sorted(p.files)
     tags = {1000: p.name, 1001: p.evr[1], 1002: p.evr[2], 1004: [p.name], 1005: [p.name], 1006: 1700000000, 1007: "builder.invalid", 1009: 100,
-            1011: "Hostgen", 1014: "none", 1016: ["none"], 1021: "linux", 1022: p.arch, 1044: f"{p.name}.src.rpm", 1124: "cpio", 1125: "gzip"}
+            1011: p.vendor, 1014: "none", 1016: ["none"], 1021: "linux", 1022: p.arch, 1044: f"{p.name}.src.rpm", 1124: "cpio", 1125: "gzip"}
     if p.evr[0]:
         tags[1003] = [p.evr[0]]
     if p.label:
@@ -154,7 +155,7 @@ def write_repo(folder, packages, modules=""):
         primary.append(f'<package type="rpm"><name>{escape(p.name)}</name><arch>{p.arch}</arch>{ver}<checksum type="sha256" pkgid="YES">{sum_}</checksum>'
                        f'<summary>s</summary><description>d</description><packager/><url/><time file="1700000000" build="1700000000"/>'
                        f'<size package="1000" installed="2000" archive="2200"/><location href="Packages/{sum_[:12]}.rpm"/><format><rpm:license>none</rpm:license>'
-                       f"<rpm:vendor>AlmaLinux</rpm:vendor><rpm:group>none</rpm:group><rpm:buildhost>b</rpm:buildhost><rpm:sourcerpm>x.src.rpm</rpm:sourcerpm>"
+                       f"<rpm:vendor>{p.vendor}</rpm:vendor><rpm:group>none</rpm:group><rpm:buildhost>b</rpm:buildhost><rpm:sourcerpm>x.src.rpm</rpm:sourcerpm>"
                        f'<rpm:header-range start="1" end="2"/>{_entries("provides", p.all_provides())}{_entries("requires", p.requires)}'
                        f'{_entries("conflicts", p.conflicts)}{_entries("obsoletes", p.obsoletes)}{short}</format></package>')
         lists.append(f'<package pkgid="{sum_}" name={quoteattr(p.name)} arch="{p.arch}">{ver}{files}</package>')
@@ -182,6 +183,7 @@ def modulemd(streams, defaults):
     """modules.yaml of [(module, stream, context, [P])] and {module: stream}."""
     out = []
     for name, stream, context, pkgs in streams:
+        pkgs = sorted(pkgs, key=lambda p: p.nevra_epoch)
         out.append(f'---\ndocument: modulemd\nversion: 2\ndata:\n  name: {name}\n  stream: "{stream}"\n  version: 8000020240101\n  context: {context}\n  arch: x86_64\n'
                    f"  summary: s\n  description: d\n  license:\n    module: [MIT]\n  artifacts:\n    rpms:\n" + "".join(f"    - {p.nevra_epoch}\n" for p in pkgs) + "...\n")
     for name, stream in sorted(defaults.items()):

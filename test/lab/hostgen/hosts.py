@@ -4,7 +4,7 @@ import os
 import random
 import re
 
-from formats import P, write_db, write_repo
+from formats import P, modulemd, write_db, write_repo
 from universe import DISTROS, Universe, evr_text
 
 CRB = {"centos": "powertools", "rocky": {8: "powertools", 9: "crb"}, "centos-stream": "crb", "oracle": "ol{}_codeready_builder", "rhel": "codeready-builder-for-rhel-{}-x86_64-rpms"}
@@ -79,7 +79,7 @@ class Host:
         arch = kw.pop("arch", "x86_64")
         if (name, arch) in self.names:
             return None
-        p = P(name, (0, "1.0", "1"), arch, **kw)
+        p = P(name, (0, "1.0", "1"), arch, vendor="Vendor", **kw)
         self.installed.append(p)
         self.names.add((p.name, p.arch))
         if self.rng.random() < 0.7 and "\x1b" not in name:     # XML cannot carry it
@@ -199,7 +199,7 @@ class Host:
         """The vendor's repository has a version that goes along."""
         t = self.tool()
         if self.vendor("vendor-follows", requires=[(t.name, "=", t.evrs)]):
-            self.vendor_repo.append(P("vendor-follows", (0, "2.0", "1"), requires=[(t.name, ">=", t.evr[1])]))
+            self.vendor_repo.append(P("vendor-follows", (0, "2.0", "1"), vendor="Vendor", requires=[(t.name, ">=", t.evr[1])]))
 
     def v_same_name(self):
         """A vendor's build of what AlmaLinux has too."""
@@ -268,6 +268,10 @@ class Host:
         put("/etc/yum.repos.d/vendor.repo", f"[vendor]\nname=Vendor\nbaseurl=file://{third}\nenabled=1\ngpgcheck=0\n")
         for m, s in self.streams.items():
             put(f"/etc/dnf/modules.d/{m}.module", f"[{m}]\nname={m}\nprofiles=\nstate={'enabled' if s else 'disabled'}\nstream={s or ''}\n")
+        for m, s, ctx, pkgs in self.u.streams["source"]:
+            # dnf keeps the document of an enabled stream, in case that its repository goes
+            if self.streams.get(m) == s:
+                put(f"/var/lib/dnf/modulefailsafe/{m}:{s}:x86_64.yaml", modulemd([(m, s, ctx, pkgs)], {}))
         if self.lock:
             put("/etc/dnf/plugins/versionlock.conf", "[main]\nenabled = 1\nlocklist = /etc/dnf/plugins/versionlock.list\n")
             put("/etc/dnf/plugins/versionlock.list", "".join(x + "\n" for x in self.lock))

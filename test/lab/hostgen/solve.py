@@ -56,6 +56,9 @@ def solve(task):
         for d in ("usr", "var"):
             if os.path.isdir(meta["root"] + "/" + d):
                 os.symlink(meta["root"] + "/" + d, root + "/" + d)
+        safe = meta["root"] + "/var/lib/dnf/modulefailsafe"
+        if os.path.isdir(safe):
+            shutil.copytree(safe, tmp + "/persist/modulefailsafe")
         for m, stream in meta["streams"].items():
             with open(f"{root}/etc/dnf/modules.d/{m}.module", "w") as f:
                 f.write(f"[{m}]\nname={m}\nprofiles=\nstate={'enabled' if stream else 'disabled'}\nstream={stream or ''}\n")
@@ -85,6 +88,9 @@ def run(meta, tmp, vendor):
             for line in rules:
                 # "package X requires Y", "package X conflicts with Y provided by Z", "package X obsoletes Y provided by Z"
                 m = re.match(r"(?:installed )?package (\S.*?-[^-]+-[^-]+\.\w+) (?:requires|conflicts with|obsoletes) ", line)
+                if m:
+                    culprits.add(m[1])
+                m = re.match(r"nothing provides .* needed by (\S.*-[^-]+-[^-]+\.\w+)$", line)
                 if m:
                     culprits.add(m[1])
                 m = re.search(r" provided by (\S.*-[^-]+-[^-]+\.\w+)$", line)

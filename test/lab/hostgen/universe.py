@@ -39,6 +39,8 @@ class Universe:
         self.kernels()
         self.modules()
         self.extras()
+        for p in self.alma:
+            p.vendor = "AlmaLinux"
 
     def add(self, c):
         self.comps.append(c)
