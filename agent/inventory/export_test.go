@@ -16,3 +16,9 @@ func Identify(h *host.Host, cat *catalog.Catalog, pkgs []Package) Host {
 func Pack(dirs []string, index []uint32, base []string) Files {
 	return (&worker{words: map[string]string{}}).pack(dirs, index, base)
 }
+
+// AppendString and Encode write a string, without and with reflection.
+var (
+	AppendString = appendString
+	Encode       = encode
+)

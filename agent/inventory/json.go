@@ -56,24 +56,6 @@ type packageJSON struct {
 	Files     []string `json:"files,omitempty"`
 }
 
-func fromDeps(in []rpmver.Dep) []dep {
-	if len(in) == 0 {
-		return nil
-	}
-	out := make([]dep, len(in))
-	for i, d := range in {
-		out[i] = dep{Name: d.Name, Flags: d.Flags.String(), Sense: uint32(d.Flags)}
-		if d.EVR.IsZero() {
-			continue
-		}
-		out[i].EVR = d.EVR.String()
-		if parseEVRText(out[i].EVR) != d.EVR {
-			out[i].Parts = &evrParts{d.EVR.Epoch, d.EVR.Version, d.EVR.Release}
-		}
-	}
-	return out
-}
-
 func toDeps(kind string, in []dep) ([]rpmver.Dep, error) {
 	if len(in) == 0 {
 		return nil, nil
@@ -112,21 +94,7 @@ func parseEVRText(s string) rpmver.EVR {
 
 // MarshalJSON writes the package with everything that the struct's tags leave
 // out: version, dependencies, files.
-func (p Package) MarshalJSON() ([]byte, error) {
-	pj := packageJSON{
-		Row: p.Row, Name: p.Name, Epoch: p.EVR.Epoch, Version: p.EVR.Version, Release: p.EVR.Release,
-		plain:    (*plain)(&p),
-		Requires: fromDeps(p.Requires), Provides: fromDeps(p.Provides),
-		Conflicts: fromDeps(p.Conflicts), Obsoletes: fromDeps(p.Obsoletes),
-	}
-	if n := len(p.Files.Base); n > 0 {
-		pj.Files = make([]string, 0, n)
-		for f := range p.Files.All() {
-			pj.Files = append(pj.Files, f)
-		}
-	}
-	return encode(pj)
-}
+func (p Package) MarshalJSON() ([]byte, error) { return p.appendJSON(nil) }
 
 // encode is json.Marshal without the escapes that only HTML needs.
 func encode(v any) ([]byte, error) {
@@ -146,7 +114,12 @@ func (p *Package) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &pj); err != nil {
 		return err
 	}
-	*p = Package(fresh)
+	return p.take(&pj)
+}
+
+// take fills the package from its JSON form.
+func (p *Package) take(pj *packageJSON) error {
+	*p = Package(*pj.plain)
 	p.Row, p.Name = pj.Row, pj.Name
 	p.EVR = rpmver.EVR{Epoch: pj.Epoch, Version: pj.Version, Release: pj.Release}
 	if p.Name == "" || p.EVR.Version == "" {
@@ -223,9 +196,10 @@ func (inv *Inventory) WriteJSON(w io.Writer) error {
 		}
 	}
 	b.WriteString(",\n\"packages\": [")
+	var data []byte
 	for i := range inv.Packages {
-		data, err := inv.Packages[i].MarshalJSON()
-		if err != nil {
+		var err error
+		if data, err = inv.Packages[i].appendJSON(data[:0]); err != nil {
 			return fmt.Errorf("cannot encode package %s: %w", inv.Packages[i].NEVRA(), err)
 		}
 		if i > 0 {
@@ -382,14 +356,22 @@ func readPackages(d *json.Decoder, inv *Inventory) error {
 		return fmt.Errorf("packages is no list: %w", ErrDocument)
 	}
 	words := map[string]string{}
+	var paths []string // memory that goes round
 	for d.More() {
 		if len(inv.Packages) == MaxPackages {
 			return fmt.Errorf("more than %d packages: %w", MaxPackages, ErrDocument)
 		}
+		// Not into a Package: UnmarshalJSON would have every byte scanned twice more.
+		pj := packageJSON{plain: &plain{}, Files: paths[:0]}
+		err := d.Decode(&pj)
 		var p Package
-		if err := d.Decode(&p); err != nil {
+		if err == nil {
+			err = p.take(&pj)
+		}
+		if err != nil {
 			return fmt.Errorf("package %d: %w", len(inv.Packages)+1, err)
 		}
+		paths = pj.Files
 		p.share(words)
 		inv.Packages = append(inv.Packages, p)
 	}
