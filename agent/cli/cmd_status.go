@@ -68,7 +68,7 @@ func (a *app) status(reboot bool) error {
 	} else {
 		d.Next = append(d.Next, "almamigrate check")
 	}
-	if holder, ok := running(); ok {
+	if holder, ok := lockHolder(); ok {
 		d.State, d.PID, code = "running", holder.PID, ExitOK
 		d.Next = []string{}
 	}
@@ -88,8 +88,8 @@ func (a *app) status(reboot bool) error {
 	return nil
 }
 
-// running tells who holds the lock; looking takes it for a moment only.
-func running() (filelock.Holder, bool) {
+// lockHolder tells who holds the lock; looking takes it for a moment only.
+func lockHolder() (filelock.Holder, bool) {
 	l, err := filelock.TryLock(lockFile)
 	var held *filelock.HeldError
 	switch {

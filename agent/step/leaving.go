@@ -1,8 +1,7 @@
 package step
 
 import (
-	"bytes"
-	"encoding/binary"
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -11,6 +10,8 @@ import (
 
 	"github.com/almamigrate/almamigrate/agent/plan"
 	"github.com/almamigrate/almamigrate/pkg/atomicfile"
+	"github.com/almamigrate/almamigrate/pkg/repack"
+	"github.com/almamigrate/almamigrate/pkg/rootfs"
 	"github.com/almamigrate/almamigrate/pkg/rpmhdr"
 	"github.com/almamigrate/almamigrate/pkg/txn"
 )
@@ -20,12 +21,18 @@ var packageCaches = []string{"/var/cache/dnf", "/var/cache/yum", "/var/cache/lib
 
 // saveLeaving puts a package file for every leaving package into the change's
 // folder: the very one that was installed, where a cache still has it, else
-// one that is made of the header in the rpm database.
-func (e *Env) saveLeaving(c *txn.Change, p *plan.Plan, db *Database) ([]Saved, error) {
+// one that is rebuilt from the rpm database and the files on disk. What was
+// edited there is not in it: the files are saved by themselves.
+func (e *Env) saveLeaving(ctx context.Context, c *txn.Change, p *plan.Plan, db *Database) ([]Saved, error) {
 	dir := rpmDir(c, "leaving")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make a folder for the packages: %w", err)
 	}
+	r, err := rootfs.Open(root)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
 	cached := findCached(p)
 	out := make([]Saved, 0, len(p.Leaving))
 	for _, l := range p.Leaving {
@@ -35,7 +42,6 @@ func (e *Env) saveLeaving(c *txn.Change, p *plan.Plan, db *Database) ([]Saved, e
 		}
 		h := hs[0]
 		s := Saved{NEVRA: l.NEVRA, File: plan.FileName(h.NEVRA())}
-		var err error
 		if s.Header, err = headerDigest(h); err != nil {
 			return nil, err
 		}
@@ -43,12 +49,8 @@ func (e *Env) saveLeaving(c *txn.Change, p *plan.Plan, db *Database) ([]Saved, e
 		s.From = "package cache"
 		if !copyIfSame(cached[l.NEVRA], dst, s.Header) {
 			s.From = "rpm database"
-			data, err := headerPackage(h)
-			if err != nil {
+			if err := rebuild(ctx, r, h, dst); err != nil {
 				return nil, err
-			}
-			if err := atomicfile.Write(dst, data, 0o600); err != nil {
-				return nil, fmt.Errorf("cannot save %s: %w", l.NEVRA, err)
 			}
 		}
 		// What was written must be readable as what it is meant to be.
@@ -123,37 +125,18 @@ func copyIfSame(files []string, dst, header string) bool {
 	return false
 }
 
-// headerPackage makes a package file without a payload of an installed
-// package's header. It serves transactions that touch the database only: the
-// files come back from where they were saved. Format: LSB Core, "Package File
-// Format".
-func headerPackage(h *rpmhdr.Header) ([]byte, error) {
-	im, err := h.Immutable()
+// rebuild writes a package file of an installed package.
+func rebuild(ctx context.Context, r *rootfs.Root, h *rpmhdr.Header, dst string) error {
+	f, err := atomicfile.Create(dst, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("cannot save %s: %w", h.NEVRA(), err)
+		return fmt.Errorf("cannot save %s: %w", h.NEVRA(), err)
 	}
-	var b bytes.Buffer
-	lead := make([]byte, 96)
-	copy(lead, []byte{0xed, 0xab, 0xee, 0xdb, 3, 0, 0, 0, 0, 1})
-	copy(lead[10:75], h.NEVRA().String())
-	lead[77], lead[79] = 1, 5 // Linux; the signature is a header
-	b.Write(lead)
-	// The signature header: its region (tag 62) and the size of what follows (tag 1000).
-	be := binary.BigEndian
-	word := func(v ...uint32) {
-		for _, x := range v {
-			_ = binary.Write(&b, be, x)
-		}
+	defer f.Cancel()
+	if _, err := repack.Write(ctx, f, r, h, repack.Options{Placeholders: true}); err != nil {
+		return fmt.Errorf("cannot save %s: %w", h.NEVRA(), err)
 	}
-	b.Write([]byte{0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0})
-	word(2, 20)                 // entries, bytes of data
-	word(62, 7, 4, 16)          // the region's trailer is at offset 4
-	word(1000, 4, 0, 1)         // SIZE, INT32
-	word(uint32(len(im)))       // its value
-	word(62, 7, 0xffffffe0, 16) // the trailer: minus two entries of 16 bytes
-	for b.Len()%8 != 0 {
-		b.WriteByte(0)
+	if err := f.Commit(); err != nil {
+		return fmt.Errorf("cannot save %s: %w", h.NEVRA(), err)
 	}
-	b.Write(im)
-	return b.Bytes(), nil
+	return nil
 }

@@ -56,7 +56,7 @@ func (s swapPackages) Prepare(ctx context.Context, c *txn.Change, _ json.RawMess
 		u.Coming = append(u.Coming, v)
 	}
 	s.say("saving the packages that leave")
-	if u.Leaving, err = s.saveLeaving(c, p, db); err != nil {
+	if u.Leaving, err = s.saveLeaving(ctx, c, p, db); err != nil {
 		return nil, err
 	}
 	if u.Clear, err = inTheWay(c, u, db); err != nil {

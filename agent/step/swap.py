@@ -28,19 +28,18 @@ def nevra(h):
 class Callback:
     """Opens the package files for rpm and notes what it complains about."""
 
-    def __init__(self, want_files):
+    def __init__(self):
         self.fds = {}
         self.errors = []
-        self.want_files = want_files
 
     def __call__(self, what, amount, total, key, data):
         if what == rpm.RPMCALLBACK_INST_OPEN_FILE:
-            say("install", path=key)
             self.fds[key] = os.open(key, os.O_RDONLY)
             return self.fds[key]
         if what == rpm.RPMCALLBACK_INST_CLOSE_FILE:
-            say("installed", path=key)
             os.close(self.fds.pop(key))
+        elif what == rpm.RPMCALLBACK_INST_START:
+            say("install", path=key)
         elif what == rpm.RPMCALLBACK_UNINST_START:
             say("erase", name=text(key))
         elif what == rpm.RPMCALLBACK_UNINST_STOP:
@@ -110,7 +109,7 @@ def main():
             return 4
     ts.clean()
     ts.order()
-    cb = Callback(spec.get("install") or [])
+    cb = Callback()
     say("begin", test=bool(spec.get("test")))
     result = ts.run(cb, "")
     problems = sorted(set([text(p[0]) if isinstance(p, tuple) else text(p) for p in result or []] + cb.errors))
