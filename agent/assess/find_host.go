@@ -58,12 +58,7 @@ func (a *assessor) findHost() {
 	}
 	switch {
 	case h.State == inventory.StateHalf:
-		a.raise(Finding{
-			ID: idHostHalfMigrated, Severity: Warning, Resources: me,
-			Title:  "the host is half-migrated",
-			Detail: h.StateReason,
-			Remedy: Remedy{Text: "see what is left, then finish the move", Command: "almamigrate check --verbose"},
-		})
+		a.halfMigrated(me)
 	case h.Distro == inventory.AlmaLinux:
 		a.raise(Finding{
 			ID: idHostAlmaLinux, Severity: Info, Resources: me,

@@ -26,6 +26,7 @@ type assessor struct {
 	keyRepo      map[string]string     // answers of repoOfKey
 	unsignedRepo *string               // answer of repoOfUnsigned
 	locks        []versionLock
+	excludes     []pattern
 
 	judged   []judged
 	risky    []risk
@@ -53,7 +54,7 @@ type heldPackage struct {
 func Assess(in Input) *Assessment {
 	a := &assessor{
 		in: in, inv: in.Inventory, cat: in.Catalog, distro: in.Inventory.Host.Distro, now: in.Now,
-		owners: map[string]originKind{}, keyRepo: map[string]string{}, locks: parseLocks(in.Inventory.DNF.Versionlock),
+		owners: map[string]originKind{}, keyRepo: map[string]string{}, locks: parseLocks(in.Inventory), excludes: parseExcludes(in.Inventory),
 	}
 	if a.now.IsZero() {
 		a.now = in.Inventory.Taken

@@ -60,7 +60,7 @@ const (
 // Catalogue returns every finding that an assessment can raise, in the order
 // in which they are documented.
 func Catalogue() []FindingType {
-	return append([]FindingType(nil), findingTypes...)
+	return append(append([]FindingType(nil), findingTypes...), hostFindingTypes...)
 }
 
 var findingTypes = []FindingType{

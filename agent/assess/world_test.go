@@ -172,9 +172,10 @@ func newWorld(t testing.TB) *world {
 		Taken: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
 		Host: inventory.Host{
 			Name: "web01", Distro: inventory.CentOS, PrettyName: "CentOS Linux 8", Version: "8.5", Major: 8, Arch: "x86_64",
-			State: inventory.StateSource, Root: "/", ReleasePackage: "centos-linux-release-8.5-1.2111.el8.noarch",
+			State: inventory.StateSource, Root: "/", ReleasePackage: "centos-linux-release-8.5-1.2111.el8.noarch", Kernel: worldKernel, Live: true,
 		},
-		Keys: []inventory.Key{almaKey},
+		Environment: cleanEnvironment(),
+		Keys:        []inventory.Key{almaKey},
 		Repos: []inventory.Repo{
 			{ID: "baseos", Name: "CentOS Linux 8 - BaseOS", File: "/etc/yum.repos.d/CentOS-Linux-BaseOS.repo", Enabled: true, GPGCheck: true, OwnedBy: "centos-linux-repos"},
 		},

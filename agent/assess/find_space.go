@@ -1,0 +1,347 @@
+package assess
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/almamigrate/almamigrate/agent/inventory"
+	"github.com/almamigrate/almamigrate/pkg/boot"
+)
+
+// What a move needs beside the packages themselves, in bytes. Each figure is
+// for one host; the sum is shown with the finding.
+const (
+	kib = 1 << 10
+	mib = 1 << 20
+
+	// rpm keeps a whole transaction in the write-ahead log of its SQLite
+	// database: 32 MB were measured for 248 packages whose headers have 1.4 MB
+	// in all, and a transaction that meets a full disk there dies half way.
+	// Beside the fixed part for each package every header is written about
+	// twice: once into the log, once into the database.
+	walPerPackage = 128 * kib
+
+	stateReserve = 48 * mib // journal and saved files of /etc and /boot
+	logReserve   = 16 * mib // /var/log, dnf's history
+	etcReserve   = 8 * mib  // new configuration files beside the old ones
+
+	// An old package is saved as it can be rebuilt: compressed by gzip where
+	// AlmaLinux's is compressed by xz or zstd.
+	rebuiltPercent = 130
+	// Files that running programs hold open are freed only when they end.
+	heldPercent = 10
+
+	kernelDefault   = 160 * mib // a kernel in /boot where none is there to measure
+	tightBytes      = 100 * mib // what should be left on a file system of the system
+	tightPercent    = 3
+	tightSmallBytes = 4 * mib // on /boot and the ESP
+)
+
+// SpaceNeed is what the move needs on one mounted file system.
+type SpaceNeed struct {
+	Mount      string      `json:"mount"`
+	Free       uint64      `json:"free"`      // bytes, those reserved for root included
+	Available  uint64      `json:"available"` // bytes for everybody
+	Need       uint64      `json:"need"`      // bytes, the sum of Parts
+	Parts      []SpacePart `json:"parts"`     // largest first
+	Inodes     uint64      `json:"inodes"`    // free; 0 where the file system makes them as needed
+	InodesNeed uint64      `json:"inodes_need"`
+}
+
+// SpacePart is one thing that needs space.
+type SpacePart struct {
+	What  string `json:"what"`
+	Bytes uint64 `json:"bytes"`
+}
+
+// space adds up needs by mount.
+type space struct {
+	mounts []inventory.Mount
+	needs  map[string]*SpaceNeed
+	where  map[string]string // mount of a folder
+}
+
+func (s *space) mountOf(path string) *inventory.Mount {
+	// The folder itself may be a link to elsewhere: the inventory resolved those
+	// that matter.
+	for i := range s.mounts {
+		if slices.Contains(s.mounts[i].Holds, path) {
+			return &s.mounts[i]
+		}
+	}
+	var best *inventory.Mount
+	for i := range s.mounts {
+		m := &s.mounts[i]
+		if boot.Under(path, m.Point) && (best == nil || len(m.Point) > len(best.Point)) {
+			best = m
+		}
+	}
+	return best
+}
+
+func (s *space) need(path string) *SpaceNeed {
+	m := s.mountOf(path)
+	if m == nil || !m.Known {
+		return nil
+	}
+	n := s.needs[m.Point]
+	if n == nil {
+		n = &SpaceNeed{Mount: m.Point, Free: m.Free, Available: m.Available, Inodes: m.InodesFree, Parts: []SpacePart{}}
+		if m.Inodes == 0 {
+			n.Inodes = 0
+		}
+		s.needs[m.Point] = n
+	}
+	return n
+}
+
+// add notes bytes for a path and how many files they make.
+func (s *space) add(path, what string, bytes, files int64) {
+	n := s.need(path)
+	if n == nil {
+		return
+	}
+	if bytes > 0 {
+		n.Need += uint64(bytes)
+		if i := slices.IndexFunc(n.Parts, func(p SpacePart) bool { return p.What == what }); i >= 0 {
+			n.Parts[i].Bytes += uint64(bytes)
+		} else {
+			n.Parts = append(n.Parts, SpacePart{what, uint64(bytes)})
+		}
+	}
+	if files > 0 {
+		n.InodesNeed += uint64(files)
+	}
+}
+
+// folder returns the place whose mount holds a folder of a package, on a
+// system whose /bin and /lib are links below /usr.
+func folderOf(dir string) string {
+	for _, l := range []string{"/bin/", "/sbin/", "/lib/", "/lib64/"} {
+		if strings.HasPrefix(dir, l) {
+			return "/usr" + dir
+		}
+	}
+	return dir
+}
+
+// shares splits a package by the mounts that its files are on. Sizes of single
+// files are not known; their number stands for them.
+func (s *space) shares(p *inventory.Package) map[string]float64 {
+	if len(p.Files.Base) == 0 || len(s.mounts) == 1 {
+		return map[string]float64{"/usr": 1}
+	}
+	count := make([]int, len(p.Files.Dirs))
+	for _, d := range p.Files.DirIndex {
+		count[d]++
+	}
+	out := map[string]float64{}
+	for i, d := range p.Files.Dirs {
+		point, ok := s.where[d]
+		if !ok {
+			if m := s.mountOf(strings.TrimSuffix(folderOf(d), "/")); m != nil {
+				point = m.Point
+			}
+			s.where[d] = point
+		}
+		out[point] += float64(count[i]) / float64(len(p.Files.Base))
+	}
+	return out
+}
+
+// space computes what the move needs, mount by mount.
+func (a *assessor) space() []SpaceNeed {
+	env := a.inv.Environment
+	if env == nil || len(env.Mounts) == 0 || a.unread {
+		return nil
+	}
+	s := &space{mounts: env.Mounts, needs: map[string]*SpaceNeed{}, where: map[string]string{}}
+	var download, saved, replaced, newSum, kernels int64
+	seen := map[string]bool{}
+	for i := range a.judged {
+		j := &a.judged[i]
+		if !j.moves() && !j.leaves {
+			continue
+		}
+		replaced++
+		old := int64(min(j.p.Size, 1<<40))
+		var fetch, size int64
+		if t := j.res.Target; t != nil && j.target != nil && !seen[t.NEVRA] {
+			seen[t.NEVRA] = true
+			fetch, size = t.Size, t.InstalledSize
+		}
+		for _, c := range j.also {
+			if n := c.nevra().String(); !seen[n] {
+				seen[n] = true
+				t := c.target(Newer)
+				fetch, size = fetch+t.Size, size+t.InstalledSize
+			}
+		}
+		download += fetch
+		newSum += size
+		packed := old / 3
+		if size > 0 && fetch > 0 {
+			packed = int64(float64(old) * min(float64(fetch)/float64(size), 1))
+		}
+		saved += packed * rebuiltPercent / 100
+		grow := size - old
+		if j.group >= 0 { // stays beside the old one
+			grow = size
+		}
+		if isKernelImage(j.p.Name) && size > 0 {
+			kernels++
+		}
+		shares := s.shares(j.p)
+		for point, share := range shares {
+			switch {
+			case isLoader(j.p.Name) && strings.HasPrefix(point, "/boot/efi"):
+				// The new vendor's folder stands beside the old one until the end.
+				s.add(point, "shim and grub", int64(float64(size)*share), 8)
+			case grow > 0:
+				s.add(point, "growth of installed packages", int64(float64(grow)*share), 0)
+			}
+		}
+	}
+	for _, in := range a.closure.incoming {
+		if !seen[in.NEVRA] {
+			seen[in.NEVRA] = true
+			download += in.Size
+			newSum += in.InstalledSize
+			s.add("/usr", "packages that come along", in.InstalledSize, 50)
+		}
+	}
+	if replaced == 0 {
+		return nil
+	}
+	files := int64(len(seen))
+	s.add("/var/cache", "download", download, 2*files)
+	s.add("/var/lib", "saved packages for the way back", saved, 2*replaced)
+	s.add("/var/lib", "journal and saved files", stateReserve, 500)
+	headers := env.DatabaseSize * 2 * replaced / max(int64(len(a.inv.Packages)), 1)
+	db := "/var/lib/rpm"
+	if strings.HasPrefix(a.inv.Database.Path, "/usr/lib/sysimage") {
+		db = "/usr/lib/sysimage/rpm"
+	}
+	s.add(db, "rpm database", replaced*walPerPackage+headers, 8)
+	s.add("/var/log", "logs", logReserve, 10)
+	s.add("/etc", "configuration", etcReserve, 100)
+	s.add("/usr", "old files that running programs hold open", newSum*heldPercent/100, replaced)
+	if kernels > 0 && env.Container.Kind == "" {
+		one := kernelSize(env.BootFiles)
+		s.add("/boot", fmt.Sprintf("%s with initramfs", plural(int(kernels), "kernel")), kernels*one, 6*kernels)
+		s.add("/var/tmp", "making the initramfs", kernels*one*2, 3000)
+	}
+	out := make([]SpaceNeed, 0, len(s.needs))
+	for _, n := range s.needs {
+		slices.SortFunc(n.Parts, func(x, y SpacePart) int {
+			return cmp.Or(cmp.Compare(y.Bytes, x.Bytes), strings.Compare(x.What, y.What))
+		})
+		out = append(out, *n)
+	}
+	slices.SortFunc(out, func(x, y SpaceNeed) int { return strings.Compare(x.Mount, y.Mount) })
+	return out
+}
+
+// isKernelImage tells packages that put a kernel into /boot.
+func isKernelImage(name string) bool {
+	switch name {
+	case "kernel-core", "kernel-rt-core", "kernel-64k-core", "kernel-debug-core":
+		return true
+	}
+	return false
+}
+
+// isLoader tells packages whose files are on the ESP.
+func isLoader(name string) bool {
+	return strings.HasPrefix(name, "shim-") || strings.HasPrefix(name, "grub2-efi-")
+}
+
+// kernelSize is what one more kernel takes in /boot: the largest of those that
+// are there, and what is usual where there is none to measure.
+func kernelSize(files []boot.KernelFiles) int64 {
+	var most int64
+	for _, k := range files {
+		// Half a kernel says little: an initramfs that is not made yet.
+		if !k.Rescue && k.Image > 0 && k.Initramfs > 0 {
+			most = max(most, k.Bytes())
+		}
+	}
+	return cmp.Or(most, kernelDefault)
+}
+
+// size writes bytes for people.
+func size(n uint64) string {
+	switch {
+	case n >= 10*1024*mib:
+		return fmt.Sprintf("%d GiB", n/1024/mib)
+	case n >= 1024*mib:
+		return fmt.Sprintf("%.1f GiB", float64(n)/1024/mib)
+	case n >= 10*mib:
+		return fmt.Sprintf("%d MiB", n/mib)
+	case n >= mib:
+		return fmt.Sprintf("%.1f MiB", float64(n)/mib)
+	}
+	return fmt.Sprintf("%d KiB", (n+kib-1)/kib)
+}
+
+func (a *assessor) findSpace() {
+	a.needs = a.space()
+	for i := range a.needs {
+		n := &a.needs[i]
+		id, small := idSpaceShort, false
+		remedy := Remedy{Text: "make room, or grow the file system", Command: "df -h " + shellWord(n.Mount) + "; dnf clean all; journalctl --vacuum-size=200M"}
+		switch n.Mount {
+		case "/boot":
+			id, small = idBootFull, true
+			remedy = Remedy{Text: "remove kernels that you no longer need", Command: "dnf remove --oldinstallonly --setopt installonly_limit=2 kernel"}
+		case "/boot/efi", "/efi":
+			id, small = idBootESPFull, true
+			remedy = Remedy{Text: "remove folders of systems that are no longer there", Command: "du -sh " + n.Mount + "/EFI/*"}
+		}
+		res := []Resource{{"mount", n.Mount, parts(n)}}
+		title := fmt.Sprintf("%s needs %s and has %s", n.Mount, size(n.Need), size(n.Available))
+		left := uint64(tightBytes)
+		if small {
+			left = tightSmallBytes
+		}
+		switch {
+		case n.Need > n.Free:
+			a.raise(Finding{
+				ID: id, Severity: Blocker, Resources: res, Remedy: remedy,
+				Title:  fmt.Sprintf("%s needs %s and has %s", n.Mount, size(n.Need), size(n.Free)),
+				Detail: "A transaction that meets a full file system stops half way. It is for: " + parts(n) + ".",
+			})
+		case n.Need > n.Available:
+			a.raise(Finding{
+				ID: id, Severity: Warning, Resources: res, Remedy: remedy, Title: title,
+				Detail: "It would live on what the file system keeps for root. It is for: " + parts(n) + ".",
+			})
+		case n.Available-n.Need < min(left, n.Available/100*tightPercent+tightSmallBytes):
+			a.raise(Finding{
+				ID: idSpaceTight, Severity: Warning, Resources: res, Remedy: remedy,
+				Title:  fmt.Sprintf("%s would be nearly full: %s of %s are needed", n.Mount, size(n.Need), size(n.Available)),
+				Detail: "The needs are estimates: " + parts(n) + ". What else grows in the meantime comes on top.",
+			})
+		}
+		if n.Inodes > 0 && n.InodesNeed > n.Inodes {
+			a.raise(Finding{
+				ID: idSpaceInodes, Severity: Blocker, Resources: []Resource{{"mount", n.Mount, ""}},
+				Title:  fmt.Sprintf("%s needs some %d inodes and has %d", n.Mount, n.InodesNeed, n.Inodes),
+				Detail: "Without inodes no file can be made, however much space there is.",
+				Remedy: Remedy{Text: "find and remove what makes so many files", Command: "du --inodes -xd2 " + shellWord(n.Mount) + " | sort -n | tail"},
+			})
+		}
+	}
+}
+
+func parts(n *SpaceNeed) string {
+	var out []string
+	for _, p := range n.Parts {
+		if p.Bytes >= mib || len(out) == 0 {
+			out = append(out, fmt.Sprintf("%s %s", p.What, size(p.Bytes)))
+		}
+	}
+	return strings.Join(out, ", ")
+}
