@@ -271,8 +271,8 @@ func (a *assessor) hold(j *judged) {
 	if why == "" && j.obsolete {
 		// The plugin hides what obsoletes a locked version, too.
 		for _, l := range a.locks {
-			if !l.not && l.name != l.pattern && matchesPattern(l.pattern, j.nevra) {
-				why, pattern = "versionlock holds "+l.pattern, l.pattern
+			if !l.not && l.name != l.pattern.text && l.pattern.matches(j.nevra) {
+				why, pattern = "versionlock holds "+l.line, l.line
 				break
 			}
 		}

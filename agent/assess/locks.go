@@ -3,22 +3,31 @@ package assess
 import (
 	"strings"
 
+	"github.com/almamigrate/almamigrate/agent/inventory"
 	"github.com/almamigrate/almamigrate/pkg/rpmver"
 )
 
 // versionLock is one line of the versionlock plugin's list.
 type versionLock struct {
 	line    string
-	pattern string // without the "!"
-	name    string // the part of the pattern that is the package's name, may be a glob
-	not     bool   // "!": what fits is hidden, rather than all that does not
+	pattern pattern // without the "!"
+	name    string  // the part of the pattern that is the package's name, may be a glob
+	not     bool    // "!": what fits is hidden, rather than all that does not
 }
 
-func parseLocks(lines []string) []versionLock {
+func parseLocks(inv *inventory.Inventory) []versionLock {
 	var list []versionLock
-	for _, line := range lines {
-		pattern, not := strings.CutPrefix(line, "!")
-		list = append(list, versionLock{line, pattern, nameOfPattern(pattern), not})
+	for _, line := range inv.DNF.Versionlock {
+		text, not := strings.CutPrefix(line, "!")
+		list = append(list, versionLock{line, newPattern(text, inv.Packages), nameOfPattern(text), not})
+	}
+	return list
+}
+
+func parseExcludes(inv *inventory.Inventory) []pattern {
+	var list []pattern
+	for _, text := range inv.DNF.Exclude {
+		list = append(list, newPattern(text, inv.Packages))
 	}
 	return list
 }
@@ -55,23 +64,25 @@ func (a *assessor) hiddenBy(n rpmver.NEVRA) (why, line string) {
 	for i := range a.locks {
 		l := &a.locks[i]
 		if l.not {
-			if matchesPattern(l.pattern, n) {
-				return "versionlock excludes " + l.pattern, l.line
+			if l.pattern.matches(n) {
+				return "versionlock excludes " + l.pattern.text, l.line
 			}
 			continue
 		}
 		if !globs(l.name, n.Name) {
 			continue
 		}
-		if fits = fits || matchesPattern(l.pattern, n); locked == "" {
+		if fits = fits || l.pattern.matches(n); locked == "" {
 			locked = l.line
 		}
 	}
 	if locked != "" && !fits {
 		return "versionlock holds " + locked, locked
 	}
-	if p, ok := matchAny(a.inv.DNF.Exclude, n); ok {
-		return "exclude=" + p + " hides it", p
+	for i := range a.excludes {
+		if p := &a.excludes[i]; p.matches(n) {
+			return "exclude=" + p.text + " hides it", p.text
+		}
 	}
 	return "", ""
 }
