@@ -155,8 +155,8 @@ func unitState(ctx context.Context, conn *dbus.Conn) (state string, code int, er
 	return state, code, nil
 }
 
-// running tells whether the unit is at work.
-func running(ctx context.Context) bool {
+// unitRunning tells whether the unit is at work.
+func unitRunning(ctx context.Context) bool {
 	if !underSystemd() {
 		return false
 	}
