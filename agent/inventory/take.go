@@ -53,7 +53,7 @@ func Take(ctx context.Context, h *host.Host, cat *catalog.Catalog, opt Options) 
 	t := &taker{h: h, cat: cat, opt: opt, ring: rpmsig.NewKeyring(opt.ExtraKeys...), owners: map[string]string{}}
 	t.inv = &Inventory{
 		Kind: Kind, SchemaVersion: SchemaVersion, Tool: opt.Tool, Taken: h.Now().UTC(),
-		Packages: []Package{}, Keys: []Key{}, Repos: []Repo{}, Skipped: []Skipped{},
+		Packages: make([]Package, 0, 2048), Keys: []Key{}, Repos: []Repo{}, Skipped: []Skipped{},
 	}
 	osr := t.osRelease()
 	if name, foreign := notEL(osr); foreign {
