@@ -37,8 +37,10 @@ type Check struct {
 	Findings      []assess.Finding       `json:"findings"`
 	Packages      []assess.PackageResult `json:"packages"`
 	Incoming      []assess.Incoming      `json:"incoming"`
-	Modules       []any                  `json:"modules"` // kernel modules; none are judged yet
+	Kernel        *assess.KernelResult   `json:"kernel,omitempty"`
+	Modules       []assess.ModuleResult  `json:"modules"` // kernel modules
 	Repos         []assess.RepoResult    `json:"repos"`
+	Space         []assess.SpaceNeed     `json:"space,omitempty"`
 	Skipped       []inventory.Skipped    `json:"skipped"`
 }
 
@@ -48,7 +50,7 @@ func NewCheck(inv *inventory.Inventory, res *assess.Assessment) *Check {
 	return &Check{
 		Kind: CheckKind, SchemaVersion: SchemaVersion, Tool: inv.Tool, Host: inv.Host,
 		Verdict: res.Verdict, Summary: res.Summary, Findings: res.Findings, Packages: res.Packages,
-		Incoming: res.Incoming, Modules: []any{}, Repos: res.Repos, Skipped: res.Skipped,
+		Incoming: res.Incoming, Kernel: res.Kernel, Modules: res.Modules, Repos: res.Repos, Space: res.Space, Skipped: res.Skipped,
 	}
 }
 

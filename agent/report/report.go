@@ -49,7 +49,7 @@ func NewReport(c *Check, failure *Failure) *Report {
 	} else {
 		r.Check = Check{
 			SchemaVersion: SchemaVersion, Verdict: assess.Unknown, Findings: []assess.Finding{}, Packages: []assess.PackageResult{},
-			Incoming: []assess.Incoming{}, Modules: []any{}, Repos: []assess.RepoResult{}, Skipped: []inventory.Skipped{},
+			Incoming: []assess.Incoming{}, Modules: []assess.ModuleResult{}, Repos: []assess.RepoResult{}, Skipped: []inventory.Skipped{},
 			Host:    inventory.Host{OSRelease: map[string]string{}, State: inventory.StateUnknown},
 			Summary: assess.Summary{Packages: map[assess.PackageVerdict]int{}, Findings: map[assess.Severity]int{}},
 		}

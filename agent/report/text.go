@@ -92,6 +92,7 @@ func (c *Check) WriteText(w io.Writer, opt TextOptions) error {
 	}
 	c.headline(p)
 	c.counts(p)
+	c.space(p)
 	if len(opt.Only) == 0 {
 		c.findings(p, assess.Blocker, "Blockers", red)
 		c.findings(p, assess.Warning, "Warnings", yellow)
@@ -101,6 +102,7 @@ func (c *Check) WriteText(w io.Writer, opt TextOptions) error {
 		c.packages(p)
 	}
 	if opt.Verbose && len(opt.Only) == 0 {
+		c.modules(p)
 		c.repos(p)
 	}
 	c.next(p)
@@ -206,6 +208,7 @@ func (c *Check) counts(p *page) {
 	if len(repos) > 0 {
 		p.wrap("  Compared with: ", 17, strings.Join(repos, ", "))
 	}
+	c.kernel(p)
 }
 
 // findings writes one block of findings: all of it for what is serious, one
