@@ -16,7 +16,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/almamigrate/almamigrate/agent/assess"
-	"github.com/almamigrate/almamigrate/agent/catalog"
 	"github.com/almamigrate/almamigrate/agent/inventory"
 	"github.com/almamigrate/almamigrate/agent/report"
 	"github.com/almamigrate/almamigrate/agent/target"
@@ -35,6 +34,7 @@ type checkFlags struct {
 	failOn    string
 	cacheDir  string
 	verify    bool
+	deep      bool
 }
 
 func (a *app) checkCommand() *cobra.Command {
@@ -65,6 +65,7 @@ Without root it reads what it can and says what it had to skip.`,
 	fl.StringSliceVar(&f.only, "only", nil, "list only packages with this `VERDICT`: "+verdictNames())
 	fl.StringVar(&f.failOn, "fail-on", "", "exit with 10 on findings of this severity or worse: blocker (default) or warning")
 	fl.StringVar(&f.cacheDir, "cache-dir", "", "keep metadata in `DIR` (default /var/cache/almamigrate, for non-root users below ~/.cache)")
+	fl.BoolVar(&f.deep, "deep", false, "also fetch AlmaLinux's kernel packages (some 100 MB, once), verify them and judge the kernel modules by their content, and read the initramfs")
 	fl.BoolVar(&f.verify, "verify-signatures", false, "verify the signatures of all packages, also where an earlier run did and nothing changed since")
 	c.MarkFlagsMutuallyExclusive("demo", "inventory")
 	c.MarkFlagsMutuallyExclusive("demo", "mirror")
@@ -201,7 +202,7 @@ func (a *app) judge(ctx context.Context, f *checkFlags) (*report.Check, *assess.
 	if f.inventory != "" {
 		inv, err = readInventory(f.inventory)
 	} else {
-		inv, err = a.takeInventory(ctx, cat, inventory.Options{ExtraKeys: keys, CacheDir: dir, VerifyAll: f.verify})
+		inv, err = a.takeInventory(ctx, cat, inventory.Options{ExtraKeys: keys, CacheDir: dir, VerifyAll: f.verify, Deep: f.deep})
 	}
 	if err != nil {
 		return nil, nil, err
@@ -209,11 +210,12 @@ func (a *app) judge(ctx context.Context, f *checkFlags) (*report.Check, *assess.
 	if err := inv.Host.Supported(); err != nil {
 		return nil, nil, err
 	}
-	repos, err := a.fetch(ctx, cat, inv, dir, f.offline, opt)
+	in := assess.Input{Inventory: inv, Catalog: cat, Major: target.Major(inv.Host.Major)}
+	err = a.fetch(ctx, &in, dir, f, opt)
 	if err != nil {
 		return nil, nil, err
 	}
-	res := assess.Assess(assess.Input{Inventory: inv, Catalog: cat, Major: target.Major(inv.Host.Major), Repos: repos})
+	res := assess.Assess(in)
 	d := report.NewCheck(inv, res)
 	d.Tool = inventory.Tool{Name: "almamigrate", Version: Version}
 	d.RunID, d.Started, d.Finished = runID(), started.UTC(), time.Now().UTC()
@@ -249,28 +251,37 @@ func (a *app) transport() reposync.Repo {
 	}
 }
 
-// fetch brings the AlmaLinux repositories up to date.
-func (a *app) fetch(ctx context.Context, cat *catalog.Catalog, inv *inventory.Inventory, dir string, offline bool, opt target.Options) ([]assess.TargetRepo, error) {
+// fetch brings the AlmaLinux repositories up to date and, for --deep, reads the
+// kernel packages.
+func (a *app) fetch(ctx context.Context, in *assess.Input, dir string, f *checkFlags, opt target.Options) error {
 	if opt.Transport.Proxy == "" {
-		opt.Transport.Proxy = inv.DNF.Proxy
+		opt.Transport.Proxy = in.Inventory.DNF.Proxy
 	}
 	p := a.newProgress()
 	defer p.done()
 	p.say("fetching the AlmaLinux repositories ...")
 	syncer, err := reposync.New(reposync.Options{
-		CacheDir: dir, Offline: offline, MaxAge: a.cfg.Repos.MetadataExpire, Timeout: a.cfg.Repos.Timeout, Retries: a.cfg.Repos.Retries,
+		CacheDir: dir, Offline: f.offline, MaxAge: a.cfg.Repos.MetadataExpire, Timeout: a.cfg.Repos.Timeout, Retries: a.cfg.Repos.Retries,
 		UserAgent: "almamigrate/" + Version,
 		Progress:  func(e reposync.Event) { a.event(p, e) },
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	ring := target.Keyring(ctx, syncer, dir, cat, inv, opt)
-	plan, err := target.Select(cat, inv, ring, opt)
+	ring := target.Keyring(ctx, syncer, dir, in.Catalog, in.Inventory, opt)
+	plan, err := target.Select(in.Catalog, in.Inventory, ring, opt)
 	if err != nil {
-		return nil, &UserError{Err: err, Code: ExitNotSupported, Hint: "name the repositories with --repo ID=URL"}
+		return &UserError{Err: err, Code: ExitNotSupported, Hint: "name the repositories with --repo ID=URL"}
 	}
-	return target.Fetch(ctx, syncer, plan)
+	var synced map[string]*reposync.Synced
+	if in.Repos, synced, err = target.FetchSynced(ctx, syncer, plan); err != nil {
+		return err
+	}
+	if kernels := assess.KernelPackages(*in); f.deep && len(kernels) > 0 {
+		p.say("reading the kernel packages ...")
+		in.Deep = target.Deep(ctx, syncer, synced, kernels, ring, dir)
+	}
+	return ctx.Err()
 }
 
 // event shows what the fetch is at, and logs it for --debug.
