@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/almamigrate/almamigrate/pkg/fault"
 	"github.com/almamigrate/almamigrate/pkg/txn"
 )
 
@@ -46,7 +47,7 @@ func (h fileStep) Do(_ context.Context, _ *txn.Change, params, _ json.RawMessage
 	if err := os.WriteFile(name, []byte(p.Text[:half]), 0o600); err != nil {
 		return err
 	}
-	crashPoint("half." + p.File)
+	_ = fault.Point("half." + p.File)
 	return os.WriteFile(name, []byte(p.Text), 0o600)
 }
 

@@ -112,7 +112,7 @@ func parseJournal(data []byte) (records []Record, sound int, err error) {
 			if off+end+1 == len(data) {
 				return records, off, nil
 			}
-			return nil, 0, fmt.Errorf("%w: line %d: %v", ErrJournal, len(records)+1, derr)
+			return nil, 0, fmt.Errorf("%w: line %d: %w", ErrJournal, len(records)+1, derr)
 		}
 		records = append(records, r)
 		off += end + 1

@@ -9,9 +9,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/almamigrate/almamigrate/pkg/txn"
 )
+
+var fixed = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 
 // script is a handler whose behaviour a test writes down; it records calls.
 type script struct {
