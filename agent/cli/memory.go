@@ -41,7 +41,7 @@ func watchHeap() {
 			watchHeap()
 			return
 		}
-		debug.SetMemoryLimit(math.MaxInt64)
 		debug.SetGCPercent(100)
+		debug.SetMemoryLimit(math.MaxInt64)
 	}, struct{}{})
 }
