@@ -271,8 +271,8 @@ func kernelSize(files []boot.KernelFiles) int64 {
 	return cmp.Or(most, kernelDefault)
 }
 
-// size writes bytes for people.
-func size(n uint64) string {
+// Bytes writes a number of bytes for people.
+func Bytes(n uint64) string {
 	switch {
 	case n >= 10*1024*mib:
 		return fmt.Sprintf("%d GiB", n/1024/mib)
@@ -301,7 +301,7 @@ func (a *assessor) findSpace() {
 			remedy = Remedy{Text: "remove folders of systems that are no longer there", Command: "du -sh " + n.Mount + "/EFI/*"}
 		}
 		res := []Resource{{"mount", n.Mount, parts(n)}}
-		title := fmt.Sprintf("%s needs %s and has %s", n.Mount, size(n.Need), size(n.Available))
+		title := fmt.Sprintf("%s needs %s and has %s", n.Mount, Bytes(n.Need), Bytes(n.Available))
 		left := uint64(tightBytes)
 		if small {
 			left = tightSmallBytes
@@ -310,7 +310,7 @@ func (a *assessor) findSpace() {
 		case n.Need > n.Free:
 			a.raise(Finding{
 				ID: id, Severity: Blocker, Resources: res, Remedy: remedy,
-				Title:  fmt.Sprintf("%s needs %s and has %s", n.Mount, size(n.Need), size(n.Free)),
+				Title:  fmt.Sprintf("%s needs %s and has %s", n.Mount, Bytes(n.Need), Bytes(n.Free)),
 				Detail: "A transaction that meets a full file system stops half way. It is for: " + parts(n) + ".",
 			})
 		case n.Need > n.Available:
@@ -321,7 +321,7 @@ func (a *assessor) findSpace() {
 		case n.Available-n.Need < min(left, n.Available/100*tightPercent+tightSmallBytes):
 			a.raise(Finding{
 				ID: idSpaceTight, Severity: Warning, Resources: res, Remedy: remedy,
-				Title:  fmt.Sprintf("%s would be nearly full: %s of %s are needed", n.Mount, size(n.Need), size(n.Available)),
+				Title:  fmt.Sprintf("%s would be nearly full: %s of %s are needed", n.Mount, Bytes(n.Need), Bytes(n.Available)),
 				Detail: "The needs are estimates: " + parts(n) + ". What else grows in the meantime comes on top.",
 			})
 		}
@@ -340,7 +340,7 @@ func parts(n *SpaceNeed) string {
 	var out []string
 	for _, p := range n.Parts {
 		if p.Bytes >= mib || len(out) == 0 {
-			out = append(out, fmt.Sprintf("%s %s", p.What, size(p.Bytes)))
+			out = append(out, fmt.Sprintf("%s %s", p.What, Bytes(p.Bytes)))
 		}
 	}
 	return strings.Join(out, ", ")

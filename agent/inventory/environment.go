@@ -375,8 +375,8 @@ func (x *reader) alternatives() {
 	}
 	for _, n := range names {
 		target, err := x.r.Readlink("/etc/alternatives/" + n)
-		if err != nil {
-			continue
+		if err != nil || strings.Contains(target, "/man/") {
+			continue // pages of manuals follow their programs, and hosts without documentation lack them
 		}
 		a := Alternative{Name: clean(n), Target: clean(target), Broken: !x.r.Exists("/etc/alternatives/" + n)}
 		if data, err := x.r.ReadFile("/var/lib/alternatives/"+n, maxSetting); err == nil {
