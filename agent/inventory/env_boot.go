@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/almamigrate/almamigrate/pkg/boot"
+	"github.com/almamigrate/almamigrate/pkg/rpmver"
 )
 
 // boot reads firmware, boot manager and loader.
@@ -66,6 +67,11 @@ func (x *reader) unreadable(dir string) error {
 // provide "kernel-uname-r = RELEASE"; where they do not, their files tell.
 func (x *reader) kernels() {
 	running := x.t.inv.Host.Kernel
+	type kernel struct {
+		InstalledKernel
+		evr rpmver.EVR
+	}
+	var list []kernel
 	for i := range x.t.inv.Packages {
 		p := &x.t.inv.Packages[i]
 		if !strings.HasPrefix(p.Name, "kernel") {
@@ -78,13 +84,16 @@ func (x *reader) kernels() {
 		if release == "" {
 			continue
 		}
-		x.env.Kernels = append(x.env.Kernels, InstalledKernel{
-			Release: release, Package: p.NEVRA().String(), Name: p.Name, Flavour: KernelFlavour(p.Name, release), Installed: p.InstallTime, evr: p.EVR,
-		})
+		list = append(list, kernel{InstalledKernel{
+			Release: release, Package: p.NEVRA().String(), Name: p.Name, Flavour: KernelFlavour(p.Name, release), Installed: p.InstallTime,
+		}, p.EVR})
 	}
-	slices.SortStableFunc(x.env.Kernels, func(a, b InstalledKernel) int {
+	slices.SortStableFunc(list, func(a, b kernel) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), a.evr.Compare(b.evr), cmp.Compare(a.Release, b.Release))
 	})
+	for _, k := range list {
+		x.env.Kernels = append(x.env.Kernels, k.InstalledKernel)
+	}
 }
 
 func kernelRelease(p *Package) string {

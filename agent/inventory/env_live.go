@@ -116,8 +116,14 @@ func (x *reader) packageTools() {
 }
 
 func (x *reader) zombie(pid string) bool {
-	_, rest, ok := strings.Cut(x.r.Attr("/proc/"+pid+"/stat"), ") ")
-	return ok && strings.HasPrefix(rest, "Z")
+	f := statFields(x.r.Attr("/proc/" + pid + "/stat"))
+	return len(f) > 0 && f[0] == "Z"
+}
+
+// statFields are the fields of /proc/PID/stat from the third on. The second,
+// the name in parentheses, may hold anything (proc_pid_stat(5)).
+func statFields(stat string) []string {
+	return strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
 }
 
 // process1 finds out when the system started: the boot, or in a container the
@@ -128,13 +134,11 @@ func (x *reader) process1() {
 			x.env.Started, _ = strconv.ParseInt(strings.TrimSpace(v), 10, 64)
 		}
 	}
-	// The 22nd field of stat, in ticks since the boot; the name in parentheses
-	// may hold spaces. The tick is 1/100 s for user space on all architectures of EL.
-	if _, rest, ok := strings.Cut(x.r.Attr("/proc/1/stat"), ") "); ok && x.env.Started > 0 {
-		if f := strings.Fields(rest); len(f) > 19 {
-			if ticks, err := strconv.ParseInt(f[19], 10, 64); err == nil {
-				x.env.Started += ticks / 100
-			}
+	// The 22nd field of stat, in ticks since the boot: of 1/100 s for user space
+	// on all architectures of EL.
+	if f := statFields(x.r.Attr("/proc/1/stat")); len(f) > 19 && x.env.Started > 0 {
+		if ticks, err := strconv.ParseInt(f[19], 10, 64); err == nil {
+			x.env.Started += ticks / 100
 		}
 	}
 	for _, f := range []string{"/run/reboot-required", "/var/run/reboot-required"} {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/almamigrate/almamigrate/pkg/boot"
 	"github.com/almamigrate/almamigrate/pkg/rootfs"
-	"github.com/almamigrate/almamigrate/pkg/rpmver"
 )
 
 // Environment is what is around the packages: how the host boots, where there
@@ -62,8 +61,6 @@ type InstalledKernel struct {
 	Name      string `json:"name"`    // the package's name
 	Flavour   string `json:"flavour"` // see the constants
 	Installed int64  `json:"install_time"`
-
-	evr rpmver.EVR
 }
 
 // The flavours of kernels.

@@ -22,3 +22,10 @@ var (
 	AppendString = appendString
 	Encode       = encode
 )
+
+// ReadEnvironment reads what is around the packages of a tree.
+func ReadEnvironment(h *host.Host, cat *catalog.Catalog, live bool, who Host, pkgs []Package) (*Environment, []Skipped) {
+	t := &taker{h: h, cat: cat, inv: &Inventory{Host: who, Packages: pkgs}}
+	t.environment(live)
+	return t.inv.Environment, t.inv.Skipped
+}
