@@ -6,6 +6,10 @@ import (
 	"strings"
 )
 
+// wholeMirror is the way out where AlmaLinux's own packages do not fit
+// together, or where the host lives on the package in question.
+var wholeMirror = Remedy{Text: "wait until the mirror is whole, or name another", Command: "almamigrate check --mirror URL"}
+
 // noteDependencies writes into the reasons of the packages that stay whether
 // their dependencies still hold.
 func (a *assessor) noteDependencies() {
@@ -69,7 +73,7 @@ func (a *assessor) findDependencies() {
 			ID: idDepBroken, Severity: Blocker, Resources: res,
 			Title:  fmt.Sprintf("%s of AlmaLinux %s what nothing would provide: %s", plural(len(names), "package"), verb(len(names), "requires", "require"), few(what)),
 			Detail: "Packages that come require it, and neither they nor those that stay provide it: " + few(names) + ".",
-			Remedy: Remedy{Text: "wait until the mirror is whole, or name another", Command: "almamigrate check --mirror URL"},
+			Remedy: wholeMirror,
 		})
 	}
 	if len(before) > 0 {
@@ -94,7 +98,9 @@ func (a *assessor) findDependencies() {
 			if m.inst == nil {
 				s = o
 			}
-			f.Remedy.Command = "dnf remove " + shellWord(s.nevra.Name)
+			if f.Remedy.Command = a.removal(s.nevra.Name); f.Remedy.Command == "" {
+				f.Remedy = wholeMirror
+			}
 		}
 		a.raise(f)
 	}
@@ -175,7 +181,10 @@ func (a *assessor) raiseBroken(id, repo string, list []breakage) {
 		f.Remedy = Remedy{Text: fmt.Sprintf("enable what maps to %s on the host and check again", repo), Command: "dnf config-manager --set-enabled " + shellWord(repo)}
 	default:
 		f.Title = fmt.Sprintf("%s requires %s, which nothing would provide", name, what)
-		f.Remedy = Remedy{Text: "remove it before the move, or wait for a version of its vendor that fits", Command: "dnf remove " + shellWord(m.nevra.Name)}
+		f.Remedy = Remedy{Text: "remove it before the move, or wait for a version of its vendor that fits", Command: a.removal(m.nevra.Name)}
+		if f.Remedy.Command == "" {
+			f.Remedy = wholeMirror
+		}
 	}
 	f.Detail = strings.Join(details, " ")
 	a.raise(f)

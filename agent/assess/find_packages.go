@@ -57,11 +57,16 @@ func (c *collection) add(j *judged, detail string) {
 
 func (c *collection) n() int { return len(c.res) }
 
-// list is the names for a command line, cut where it would fill the screen.
-func (c *collection) list() string {
+// sorted is the names, each once.
+func (c *collection) sorted() []string {
 	names := slices.Clone(c.names)
 	slices.Sort(names)
-	names = slices.Compact(names)
+	return slices.Compact(names)
+}
+
+// list is the names for a command line, cut where it would fill the screen.
+func (c *collection) list() string {
+	names := c.sorted()
 	for i := range names {
 		names[i] = shellWord(names[i])
 	}
@@ -126,12 +131,12 @@ func (a *assessor) findByVerdict() {
 			off[id].add(j, fmt.Sprintf("%s has %s", id, j.target.nevra()))
 		}
 	}
-	if n := missing.n(); n > 0 && !a.unread {
+	if n := missing.n(); n > 0 && !a.unread && !a.crossMajor() {
 		a.raise(Finding{
 			ID: idPkgMissing, Severity: Warning, Resources: missing.res,
 			Title:  fmt.Sprintf("%s of the source distribution %s no counterpart in AlmaLinux", plural(n, "package"), verb(n, "has", "have")),
 			Detail: "They stay installed and get no updates after the move. What would keep them from staying is a finding of its own.",
-			Remedy: Remedy{Text: "remove those that you do not need", Command: "dnf remove " + missing.list()},
+			Remedy: Remedy{Text: "remove those that you do not need", Command: a.removal(missing.sorted()...)},
 		})
 	}
 	if n := third.n(); n > 0 {

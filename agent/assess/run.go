@@ -33,6 +33,7 @@ type assessor struct {
 	locked   []heldPackage
 	excluded []heldPackage
 	closure  *closure
+	vital    map[string]bool // names that essential knows; nil: not asked yet
 	needs    []SpaceNeed
 	kernel   *kernelJudge
 	findings []Finding
@@ -67,7 +68,7 @@ func Assess(in Input) *Assessment {
 	a.uni = newUniverse(in.Repos, newModules(a.cat, a.inv, in.Repos), in.Inventory.Host.Arch)
 	a.judge()
 	a.closure = a.newClosure()
-	if !a.unread {
+	if a.dependsOnTarget() {
 		a.closure.run()
 		a.noteDependencies()
 	}
@@ -79,11 +80,21 @@ func Assess(in Input) *Assessment {
 	a.findKeys()
 	a.findKernelModules(a.kernel)
 	a.findEnvironment()
-	if !a.unread {
+	if a.dependsOnTarget() {
 		a.findDependencies()
 	}
 	return a.result()
 }
+
+// crossMajor tells that the host is compared with another major than its own:
+// EL 7 with AlmaLinux 8. What breaks and what is missing then says nothing
+// about a move, which an upgrade has to come before.
+func (a *assessor) crossMajor() bool {
+	return a.inv.Host.Major != 0 && a.in.Major != a.inv.Host.Major
+}
+
+// dependsOnTarget tells whether the set after the move can be computed.
+func (a *assessor) dependsOnTarget() bool { return !a.unread && !a.crossMajor() }
 
 func (a *assessor) result() *Assessment {
 	res := &Assessment{

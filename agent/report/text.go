@@ -141,8 +141,14 @@ func (c *Check) headline(p *page) {
 			say += ": " + f.Title
 		}
 	}
-	if c.find("host.already-almalinux") != nil && (c.Verdict == assess.Ready || c.Verdict == assess.ReadyWithWarnings) {
-		say = "is AlmaLinux already"
+	if c.find("host.already-almalinux") != nil {
+		switch c.Verdict {
+		case assess.Ready, assess.ReadyWithWarnings:
+			say = "is AlmaLinux already"
+		case assess.Blocked:
+			n := c.Summary.Findings[assess.Blocker]
+			say = fmt.Sprintf("is AlmaLinux already, but its packages and the repositories do not fit: %d %s in the way", n, plural(n, "thing is", "things are"))
+		}
 	}
 	p.wrap(p.color(code, label)+"  ", len(label)+2, host+" "+say)
 }
