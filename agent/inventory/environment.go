@@ -362,21 +362,23 @@ func (x *reader) crypttab() {
 	}
 }
 
-// alternatives reads the links in /etc/alternatives; the first line of the
-// file of the same name in /var/lib/alternatives says "auto" or "manual".
+// alternatives reads what alternatives(8) administers: for every file in
+// /var/lib/alternatives, whose first line is "auto" or "manual", the link of
+// that name. What follows it (pages of manuals and the like) is left out.
 func (x *reader) alternatives() {
-	names, err := x.r.Names("/etc/alternatives")
+	const dir, admin = "/etc/alternatives/", "/var/lib/alternatives"
+	names, err := x.r.Names(admin)
 	if err != nil {
-		x.t.skip("/etc/alternatives", err)
+		x.t.skip(admin, err)
 		return
 	}
 	for _, n := range names {
-		target, err := x.r.Readlink("/etc/alternatives/" + n)
+		target, err := x.r.Readlink(dir + n)
 		if err != nil || strings.Contains(target, "/man/") {
-			continue // pages of manuals follow their programs, and hosts without documentation lack them
+			continue
 		}
-		a := Alternative{Name: clean(n), Target: clean(target), Broken: !x.r.Exists("/etc/alternatives/" + n)}
-		if data, err := x.r.ReadFile("/var/lib/alternatives/"+n, maxSetting); err == nil {
+		a := Alternative{Name: clean(n), Target: clean(target), Broken: !x.r.Exists(dir + n)}
+		if data, err := x.r.ReadFile(admin+"/"+n, maxSetting); err == nil {
 			a.Manual = strings.HasPrefix(string(data), "manual")
 		}
 		x.env.Alternatives = append(x.env.Alternatives, a)

@@ -14,6 +14,8 @@ import (
 	"path"
 	"sort"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrTooLarge means that a file or folder is beyond what it can sensibly hold.
@@ -34,6 +36,9 @@ const (
 type Root struct {
 	dir  string
 	root *os.Root
+	// whole says that the root is "/": then the kernel itself follows links as
+	// it should, in one call where os.Root needs several for each folder.
+	whole bool
 }
 
 // Open opens the root that begins at dir.
@@ -42,7 +47,7 @@ func Open(dir string) (*Root, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the root %s: %w", dir, err)
 	}
-	return &Root{dir: dir, root: r}, nil
+	return &Root{dir: dir, root: r, whole: path.Clean(dir) == "/"}, nil
 }
 
 // Close releases the folder.
@@ -108,6 +113,9 @@ func split(name string) []string {
 
 // OpenFile opens a regular file for reading.
 func (r *Root) OpenFile(name string) (*os.File, error) {
+	if r.whole {
+		return openWhole(name)
+	}
 	real, err := r.Resolve(name)
 	if err != nil {
 		return nil, err
@@ -120,6 +128,30 @@ func (r *Root) OpenFile(name string) (*os.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: errRegular}
 	}
 	return r.root.Open(real)
+}
+
+func openWhole(name string) (*os.File, error) {
+	full := "/" + name
+	info, err := os.Stat(full)
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: name, Err: errRegular}
+	}
+	if err != nil {
+		return nil, err
+	}
+	// A FIFO that took its place meanwhile must not block.
+	f, err := os.OpenFile(full, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err = f.Stat(); err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: name, Err: errRegular}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // ReadFile returns a file of at most limit bytes; a longer one is ErrTooLarge.
@@ -152,6 +184,9 @@ func (r *Root) Attr(name string) string {
 // Readlink returns what the link name points to, as written; its folder is
 // resolved, the link itself is not.
 func (r *Root) Readlink(name string) (string, error) {
+	if r.whole {
+		return os.Readlink("/" + name)
+	}
 	dir, err := r.Resolve(path.Dir(name))
 	if err != nil {
 		return "", err
@@ -171,6 +206,9 @@ func (r *Root) LinkBase(name string) string {
 
 // Stat describes what name leads to.
 func (r *Root) Stat(name string) (fs.FileInfo, error) {
+	if r.whole {
+		return os.Stat("/" + name)
+	}
 	real, err := r.Resolve(name)
 	if err != nil {
 		return nil, err
@@ -180,6 +218,9 @@ func (r *Root) Stat(name string) (fs.FileInfo, error) {
 
 // Lstat describes name itself, its last component not followed.
 func (r *Root) Lstat(name string) (fs.FileInfo, error) {
+	if r.whole {
+		return os.Lstat("/" + name)
+	}
 	dir, err := r.Resolve(path.Dir(name))
 	if err != nil {
 		return nil, err
@@ -193,13 +234,20 @@ func (r *Root) Exists(name string) bool {
 	return err == nil
 }
 
-// ReadDir lists a folder, sorted by name.
-func (r *Root) ReadDir(name string) ([]fs.DirEntry, error) {
+func (r *Root) openDir(name string) (*os.File, error) {
+	if r.whole {
+		return os.OpenFile("/"+name, os.O_RDONLY|unix.O_DIRECTORY, 0)
+	}
 	real, err := r.Resolve(name)
 	if err != nil {
 		return nil, err
 	}
-	f, err := r.root.Open(real)
+	return r.root.Open(real)
+}
+
+// ReadDir lists a folder, sorted by name.
+func (r *Root) ReadDir(name string) ([]fs.DirEntry, error) {
+	f, err := r.openDir(name)
 	if err != nil {
 		return nil, err
 	}

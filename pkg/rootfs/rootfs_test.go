@@ -60,3 +60,46 @@ func TestRoot(t *testing.T) {
 		t.Errorf("a folder through a link: %v %v", names, err)
 	}
 }
+
+// TestWhole: "/" itself is read without the detour, with the same results.
+func TestWhole(t *testing.T) {
+	dir := t.TempDir()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.WriteFile(filepath.Join(dir, "file"), []byte("text\n"), 0o644))
+	must(os.Symlink("file", filepath.Join(dir, "link")))
+	must(os.Symlink("none", filepath.Join(dir, "dangling")))
+	must(syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o600))
+	r, err := rootfs.Open("/")
+	must(err)
+	defer r.Close()
+	for _, name := range []string{dir + "/link", dir[1:] + "/file", "/" + dir + "/./link"} {
+		if got := r.Attr(name); got != "text" {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	for _, name := range []string{dir + "/fifo", dir, dir + "/dangling", "/dev/null"} {
+		if data, err := r.ReadFile(name, 100); err == nil {
+			t.Errorf("%s was read: %q", name, data)
+		}
+	}
+	if _, err := r.ReadFile(dir+"/file", 2); !errors.Is(err, rootfs.ErrTooLarge) {
+		t.Errorf("a file over the limit: %v", err)
+	}
+	if !r.Exists(dir+"/link") || r.Exists(dir+"/dangling") || r.LinkBase(dir+"/link") != "file" {
+		t.Error("links are not followed")
+	}
+	if info, err := r.Lstat(dir + "/link"); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("Lstat: %v, %v", info, err)
+	}
+	if names, err := r.Names(dir); err != nil || len(names) != 4 {
+		t.Errorf("Names: %v, %v", names, err)
+	}
+	if _, err := r.ReadDir(dir + "/file"); err == nil {
+		t.Error("a file was listed")
+	}
+}

@@ -37,11 +37,14 @@ func (r *Root) Flags(name string) (Flags, error) {
 	if !info.Mode().IsRegular() && !info.IsDir() {
 		return Flags{}, nil
 	}
-	real, err := r.Resolve(name)
-	if err != nil {
-		return Flags{}, err
+	full := "/" + name
+	if !r.whole {
+		real, err := r.Resolve(name)
+		if err != nil {
+			return Flags{}, err
+		}
+		full = filepath.Join(r.dir, real)
 	}
-	full := filepath.Join(r.dir, real)
 	var st unix.Statx_t
 	err = unix.Statx(unix.AT_FDCWD, full, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_STATX_DONT_SYNC, 0, &st)
 	switch {
