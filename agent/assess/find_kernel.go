@@ -123,7 +123,7 @@ func (a *assessor) findMissing(j *kernelJudge, dropped map[string]bool) {
 		a.raise(Finding{
 			ID: idKmodMerged, Severity: Info, Resources: merged.res,
 			Title:  fmt.Sprintf("%s by that name under AlmaLinux's kernel: %s", verb(n, "a helper module is not there", "helper modules are not there"), merged.list()),
-			Detail: "Only other modules use them here, and these come with AlmaLinux's kernel together with what they need.",
+			Detail: "Only other modules use " + verb(n, "it", "them") + " here, and these come with AlmaLinux's kernel together with what they need.",
 			Remedy: Remedy{Text: "nothing to do"},
 		})
 	}
@@ -231,7 +231,7 @@ func (a *assessor) findForeign(j *kernelJudge) {
 		a.raise(Finding{
 			ID: idKmodCompatible, Severity: Info, Resources: fit.res,
 			Title:  fmt.Sprintf("%s %s AlmaLinux's kernel: %s", plural(n, "out-of-tree module"), verb(n, "fits", "fit"), fit.list()),
-			Detail: fmt.Sprintf("Every symbol that it imports is there with the same checksum (%s: %d of %d).", fit.names[0], s.Met, s.Total),
+			Detail: fmt.Sprintf("Every imported symbol is there with the same checksum (%s: %d of %d).", fit.names[0], s.Met, s.Total),
 			Remedy: Remedy{Text: "nothing to do"},
 		})
 	}
@@ -240,7 +240,7 @@ func (a *assessor) findForeign(j *kernelJudge) {
 		a.raise(Finding{
 			ID: idKmodNotLinked, Severity: Warning, Resources: loose.res,
 			Title:  fmt.Sprintf("nobody carries %s over to the new kernel: %s", plural(n, "out-of-tree module"), loose.list()),
-			Detail: "It would fit, but it lies in the folder of the kernel that runs now, and neither a kmod package nor DKMS nor akmods puts it into that of the next one.",
+			Detail: verb(n, "It would fit, but its file lies", "They would fit, but their files lie") + " in the folder of the kernel that runs now, and neither a kmod package nor DKMS nor akmods puts " + verb(n, "it", "them") + " into that of the next one.",
 			Remedy: Remedy{Text: "after the move link it into the new kernel's tree, before the reboot", Command: "echo " + shellWord(m.File) + " | weak-modules --add-modules"},
 		})
 	}

@@ -156,6 +156,7 @@ type world struct {
 	modules map[string]string // modules.yaml by repository
 	major   int
 	catalog map[string]string // files of catalog.d
+	deep    *assess.DeepFacts
 }
 
 var (
@@ -274,7 +275,7 @@ func (w *world) assess() *assess.Assessment {
 			r.Index = buildIndex(w.t, w.content[r.ID], w.modules[r.ID])
 		}
 	}
-	return assess.Assess(assess.Input{Inventory: w.inv, Catalog: cat, Major: w.major, Repos: w.repos})
+	return assess.Assess(assess.Input{Inventory: w.inv, Catalog: cat, Major: w.major, Repos: w.repos, Deep: w.deep})
 }
 
 // ids are the findings as "severity id", sorted.

@@ -9,10 +9,21 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/almamigrate/almamigrate/agent/catalog"
+	"github.com/almamigrate/almamigrate/agent/host"
 	"github.com/almamigrate/almamigrate/pkg/boot"
 	"github.com/almamigrate/almamigrate/pkg/kmod"
 	"github.com/almamigrate/almamigrate/pkg/rootfs"
 )
+
+// ReadKernel reads the kernel side of a host whose packages are known, as Take
+// does. It is nil if the root cannot be read; what else could not be read is in
+// the second result.
+func ReadKernel(h *host.Host, cat *catalog.Catalog, distro Distro, packages []Package, deep bool) (*Kernel, []Skipped) {
+	t := &taker{h: h, cat: cat, opt: Options{Deep: deep}, inv: &Inventory{Host: Host{Distro: distro}, Packages: packages}}
+	t.kernel()
+	return t.inv.Kernel, t.inv.Skipped
+}
 
 // kernel reads the kernel side of the host. Only files of modules that are not
 // the distribution's own are opened: a host has some 150 loaded modules, and
