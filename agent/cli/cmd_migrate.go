@@ -181,9 +181,10 @@ func (e *engine) prepare(ctx context.Context, ev *evidence) (c *txn.Change, err 
 	if err != nil {
 		return nil, err
 	}
+	dir := c.Dir
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, os.RemoveAll(c.Dir))
+			err = errors.Join(err, os.RemoveAll(dir))
 		}
 	}()
 	if err := e.env.Fetch(ctx, c, ev.plan, ev.fetch); err != nil {
@@ -244,7 +245,7 @@ func (e *engine) done(c *txn.Change) error {
 	}
 	text := fmt.Sprintf("\nDone: %s. Take it back at any time with: almamigrate rollback\nNext: dnf distro-sync brings all other packages to AlmaLinux's versions.", c.Plan.Title)
 	if !v.OK {
-		text = fmt.Sprintf("\nDone, but not all is as planned: see above. Take it back with: almamigrate rollback")
+		text = "\nDone, but not all is as planned: see above. Take it back with: almamigrate rollback"
 	}
 	return e.finish(o, text)
 }

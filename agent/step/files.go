@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/almamigrate/almamigrate/agent/plan"
 	"github.com/almamigrate/almamigrate/pkg/capture"
+	"github.com/almamigrate/almamigrate/pkg/rpmhdr"
 	"github.com/almamigrate/almamigrate/pkg/txn"
 )
 
@@ -72,6 +74,7 @@ func (s saveFiles) Prepare(_ context.Context, c *txn.Change, _ json.RawMessage) 
 			return nil, err
 		}
 		pathsOf(pkg.Header(), add)
+		addGivingWay(pkg.Header(), add)
 		done()
 	}
 	paths = withCaches(withParents(sortedUnique(paths)))
@@ -84,6 +87,29 @@ func (s saveFiles) Prepare(_ context.Context, c *txn.Change, _ json.RawMessage) 
 		return nil, err
 	}
 	return json.Marshal(u)
+}
+
+// addGivingWay adds all that is in a folder where a coming package has
+// something else, mostly a link: the folder is cleared before.
+func addGivingWay(h *rpmhdr.Header, add func(string)) {
+	modes := h.Uint16s(rpmhdr.TagFileModes)
+	i := -1
+	for f := range h.Files() {
+		i++
+		if i >= len(modes) || modes[i]&unix.S_IFMT == unix.S_IFDIR {
+			continue
+		}
+		if st, err := os.Lstat(f); err != nil || !st.IsDir() {
+			continue
+		}
+		// What cannot be read is found again, and refused, when the swap is prepared.
+		_ = filepath.WalkDir(f, func(path string, _ fs.DirEntry, err error) error {
+			if err == nil {
+				add(path)
+			}
+			return nil
+		})
+	}
 }
 
 func inTree(p string) bool {

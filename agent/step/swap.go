@@ -101,7 +101,7 @@ func Free(path string) int64 {
 // forward is the transaction from what the database says now to what is meant:
 // after a crash in the middle, some packages are there twice, old and new.
 func forward(c *txn.Change, u swapUndo, db *Database) transaction {
-	t := transaction{Names: map[string]string{}, NoDocs: noDocs()}
+	t := transaction{Names: map[string]string{}, NoDocs: noDocs(), GiveWay: u.Clear}
 	for _, s := range u.Coming {
 		t.Install = append(t.Install, filepath.Join(rpmDir(c, "coming"), s.File))
 	}
@@ -261,8 +261,8 @@ func inTheWay(c *txn.Change, u swapUndo, db *Database) ([]string, error) {
 			if err != nil || !st.IsDir() {
 				continue
 			}
-			err = filepath.WalkDir(f, func(path string, _ fs.DirEntry, err error) error {
-				if err == nil && !owned[path] {
+			err = filepath.WalkDir(f, func(path string, d fs.DirEntry, err error) error {
+				if err == nil && !d.IsDir() && !owned[path] {
 					err = fmt.Errorf("cannot install %s: the folder %s must give way, and %s in it belongs to no package that leaves: move it elsewhere", s.NEVRA, f, path)
 				}
 				return err

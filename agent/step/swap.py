@@ -69,26 +69,27 @@ def main():
         return 3
     for name, value in sorted(spec.get("macros", {}).items()):
         rpm.addMacro(name, value)
-    ts = rpm.TransactionSet(spec.get("root") or "/")
-    ts.setVSFlags(rpm._RPMVSF_NOSIGNATURES | rpm._RPMVSF_NODIGESTS)  # verified before, by whoever started this
-    erase, missing = set(spec.get("erase") or []), []
-    for n in sorted(erase):
-        found = False
-        for h in ts.dbMatch("name", spec["names"][n]):
-            if nevra(h) == n:
-                ts.addErase(h)
-                found = True
-        if not found:
-            missing.append(n)
+    missing = []
+    ts = prepare(spec, missing)
     if missing:
         say("not-installed", packages=missing)
-    for p in spec.get("install") or []:
-        fd = os.open(p, os.O_RDONLY)
-        try:
-            h = ts.hdrFromFdno(fd)
-        finally:
-            os.close(fd)
-        ts.addInstall(h, p, "i")
+    ts.check()
+    broken = sorted(set(text(p) for p in ts.problems() or []))
+    if broken:
+        say("dependencies", problems=broken)
+        if not spec.get("force"):
+            return 4
+    probs = rpm.RPMPROB_FILTER_REPLACEPKG | rpm.RPMPROB_FILTER_OLDPACKAGE
+    if spec.get("justdb"):
+        probs |= rpm.RPMPROB_FILTER_REPLACENEWFILES | rpm.RPMPROB_FILTER_REPLACEOLDFILES | rpm.RPMPROB_FILTER_DISKSPACE
+    if spec.get("give_way"):
+        # A folder of a leaving package where a coming one has a link is a conflict to rpm, though the folder goes. So the
+        # conflicts are looked at here: these are accepted, any other is not.
+        other = run(prepare(spec, []), rpm.RPMTRANS_FLAG_TEST, probs, set(spec["give_way"]))
+        if other:
+            say("end", problems=other)
+            return 5
+        probs |= rpm.RPMPROB_FILTER_REPLACEOLDFILES
     flags = 0
     if spec.get("test"):
         flags |= rpm.RPMTRANS_FLAG_TEST
@@ -96,27 +97,51 @@ def main():
         flags |= rpm.RPMTRANS_FLAG_JUSTDB
     if spec.get("nodocs"):
         flags |= rpm.RPMTRANS_FLAG_NODOCS
+    say("begin", test=bool(spec.get("test")))
+    problems = run(ts, flags, probs, set())
+    say("end", problems=problems)
+    return 5 if problems else 0
+
+
+def prepare(spec, missing):
+    """Makes the transaction: what is erased and what is installed, each by name."""
+    ts = rpm.TransactionSet(spec.get("root") or "/")
+    ts.setVSFlags(rpm._RPMVSF_NOSIGNATURES | rpm._RPMVSF_NODIGESTS)  # verified before, by whoever started this
+    for n in sorted(set(spec.get("erase") or [])):
+        found = False
+        for h in ts.dbMatch("name", spec["names"][n]):
+            if nevra(h) == n:
+                ts.addErase(h)
+                found = True
+        if not found:
+            missing.append(n)
+    for p in spec.get("install") or []:
+        fd = os.open(p, os.O_RDONLY)
+        try:
+            h = ts.hdrFromFdno(fd)
+        finally:
+            os.close(fd)
+        ts.addInstall(h, p, "i")
+    return ts
+
+
+def run(ts, flags, probs, accepted):
+    """Runs it and returns what rpm complained about, but for conflicts over accepted paths."""
     ts.setFlags(flags)
-    probs = rpm.RPMPROB_FILTER_REPLACEPKG | rpm.RPMPROB_FILTER_OLDPACKAGE
-    if spec.get("justdb"):
-        probs |= rpm.RPMPROB_FILTER_REPLACENEWFILES | rpm.RPMPROB_FILTER_REPLACEOLDFILES | rpm.RPMPROB_FILTER_DISKSPACE
     ts.setProbFilter(probs)
-    ts.check()
-    broken = sorted(set(text(p) for p in ts.problems() or []))
-    if broken:
-        say("dependencies", problems=broken)
-        if not spec.get("force"):
-            return 4
     ts.clean()
     ts.order()
     cb = Callback()
-    say("begin", test=bool(spec.get("test")))
     result = ts.run(cb, "")
-    problems = sorted(set([text(p[0]) if isinstance(p, tuple) else text(p) for p in result or []] + cb.errors))
-    if result is not None and not problems:
+    problems, count = list(cb.errors), 0
+    for p in result or []:
+        count += 1
+        message, (kind, path, _) = (p[0], p[1]) if isinstance(p, tuple) else (p, (None, None, None))
+        if kind != rpm.RPMPROB_FILE_CONFLICT or text(path) not in accepted:
+            problems.append(text(message))
+    if result is not None and not count and not problems:
         problems = ["rpm gave up without saying why"]
-    say("end", problems=problems)
-    return 5 if problems else 0
+    return sorted(set(problems))
 
 
 sys.exit(main())

@@ -24,12 +24,13 @@ var swapScript []byte
 
 // transaction is what the script is told.
 type transaction struct {
-	Install []string          `json:"install"`          // paths of package files
-	Erase   []string          `json:"erase"`            // NEVRA
-	Names   map[string]string `json:"names"`            // NEVRA to name
-	Test    bool              `json:"test,omitempty"`   // nothing is done
-	JustDB  bool              `json:"justdb,omitempty"` // no file is touched, no scriptlet is run
-	Force   bool              `json:"force,omitempty"`  // broken dependencies are told and not obeyed
+	Install []string          `json:"install"`            // paths of package files
+	Erase   []string          `json:"erase"`              // NEVRA
+	Names   map[string]string `json:"names"`              // NEVRA to name
+	Test    bool              `json:"test,omitempty"`     // nothing is done
+	JustDB  bool              `json:"justdb,omitempty"`   // no file is touched, no scriptlet is run
+	Force   bool              `json:"force,omitempty"`    // broken dependencies are told and not obeyed
+	GiveWay []string          `json:"give_way,omitempty"` // folders that coming packages have something else for
 	Macros  map[string]string `json:"macros,omitempty"`
 	Lock    string            `json:"lock"`
 	Parent  int               `json:"parent"`
