@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,7 +42,13 @@ keys and tried as a test transaction, and everything that is needed to go back
 is saved below /var/lib/almamigrate. A failure until then leaves the host as it
 is (exit code 1). A failure afterwards is taken back at once (20; 21 where that
 was not possible in full). When the program is killed, "status" says so, and
-"migrate --resume" or "rollback" lead on.`,
+"migrate --resume" or "rollback" lead on.
+
+Where systemd runs, all that follows the approval happens in a unit of its own,
+almamigrate-run.service: a dropped connection does not matter, and Ctrl-C only
+stops watching (exit code 11). "status --follow" watches again. A "systemctl
+stop" of the unit ends it at the next safe point. With --foreground, and where
+there is no systemd, it happens in this process, and Ctrl-C takes all back.`,
 		Example: "  almamigrate migrate --dry-run\n  almamigrate migrate -y\n  almamigrate migrate --plan /root/plan.json -y",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.migrate(cmd.Context(), f) },
@@ -62,6 +67,11 @@ was not possible in full). When the program is killed, "status" says so, and
 }
 
 func (a *app) migrate(ctx context.Context, f migrateFlags) error {
+	supervised := a.supervised(f.foreground || f.dryRun)
+	req := request{command: []string{"migrate", "--foreground", "-y"}, progressFD: f.progressFD}
+	if supervised {
+		f.progressFD = 0 // the follower's
+	}
 	e, run, err := a.newEngine(ctx, f.progressFD)
 	if err != nil {
 		return err
@@ -72,6 +82,14 @@ func (a *app) migrate(ctx context.Context, f migrateFlags) error {
 		return err
 	}
 	if f.resume {
+		if err := resumable(pending); err != nil {
+			return err
+		}
+		if supervised {
+			e.close()
+			req.command = append(req.command, "--resume")
+			return a.inUnit(ctx, req)
+		}
 		return e.resume(run, pending)
 	}
 	if pending != nil {
@@ -84,8 +102,14 @@ func (a *app) migrate(ctx context.Context, f migrateFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := f.approve(a, ev.plan); err != nil {
+	if err := f.approve(run, a, ev.plan); err != nil {
 		return err
+	}
+	if supervised {
+		e.close()
+		fixed, free := f.unitFlags()
+		req.command, req.free, req.plan = append(req.command, fixed...), free, ev.plan
+		return a.inUnit(ctx, req)
 	}
 	if err := e.holdPackageManager(); err != nil {
 		return err
@@ -114,7 +138,7 @@ func pendingError(c *txn.Change) error {
 }
 
 // approve shows the plan and asks, or compares it with the approved one.
-func (f *migrateFlags) approve(a *app, p *plan.Plan) error {
+func (f *migrateFlags) approve(ctx context.Context, a *app, p *plan.Plan) error {
 	if f.planFile != "" {
 		file, err := os.Open(f.planFile)
 		if err != nil {
@@ -143,7 +167,7 @@ func (f *migrateFlags) approve(a *app, p *plan.Plan) error {
 			p.Blockers = open
 		}
 	}
-	if !a.json && !a.quiet {
+	if !a.json && !a.quiet && a.unit == nil {
 		if err := p.WriteText(a.out); err != nil {
 			return err
 		}
@@ -155,15 +179,7 @@ func (f *migrateFlags) approve(a *app, p *plan.Plan) error {
 	if f.yes || f.dryRun {
 		return nil
 	}
-	_, _ = fmt.Fprint(a.err, "\nIs this ok [y/N]: ")
-	line, err := bufio.NewReader(a.in).ReadString('\n')
-	if s := strings.ToLower(strings.TrimSpace(line)); s != "y" && s != "yes" {
-		if err != nil {
-			_, _ = fmt.Fprintln(a.err)
-		}
-		return &UserError{Msg: "not confirmed; nothing was changed", Hint: "almamigrate migrate -y", Code: ExitError}
-	}
-	return nil
+	return a.ask(ctx, "almamigrate migrate -y")
 }
 
 // prepare brings all that is needed to go there and back onto the disk. When
@@ -201,6 +217,7 @@ func (e *engine) prepare(ctx context.Context, ev *evidence) (c *txn.Change, err 
 
 // run acts, and takes it back where that fails.
 func (e *engine) run(ctx context.Context, c *txn.Change) error {
+	e.inhibit("the host is being migrated: " + c.Plan.Title)
 	r := e.runner(c)
 	err := r.Run(ctx)
 	switch {
@@ -250,14 +267,19 @@ func (e *engine) done(c *txn.Change) error {
 	return e.finish(o, text)
 }
 
-// resume goes on with an interrupted migration.
-func (e *engine) resume(ctx context.Context, c *txn.Change) error {
+// resumable tells whether there is an interrupted migration to go on with.
+func resumable(c *txn.Change) error {
 	if c == nil {
 		return &UserError{Msg: "there is nothing to resume", Hint: "almamigrate status", Code: ExitUsage}
 	}
 	if c.State() != txn.StatePending {
 		return &UserError{Msg: fmt.Sprintf("the change %s is %s: it can only be taken back", c.Plan.ID, c.State()), Hint: "almamigrate rollback", Code: ExitPending}
 	}
+	return nil
+}
+
+// resume goes on with an interrupted migration.
+func (e *engine) resume(ctx context.Context, c *txn.Change) error {
 	if err := e.waitAndHold(c); err != nil {
 		return err
 	}

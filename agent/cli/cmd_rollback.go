@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +29,8 @@ not destroyed: files that only you changed stay, and of files that both the
 migration and you changed both sides are kept.
 
 It may be run again after an interruption; a rollback of what was rolled back
-does nothing.`,
+does nothing. Where systemd runs, it works in the unit almamigrate-run.service,
+as migrate does.`,
 		Example: "  almamigrate rollback --dry-run\n  almamigrate rollback -y",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -38,7 +38,7 @@ does nothing.`,
 			if len(args) == 1 {
 				id = args[0]
 			}
-			return a.rollback(cmd.Context(), id, dryRun, yes, progressFD)
+			return a.rollback(cmd.Context(), id, dryRun, yes, foreground, progressFD)
 		},
 	}
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "tell what would be done, and do nothing")
@@ -48,7 +48,12 @@ does nothing.`,
 	return c
 }
 
-func (a *app) rollback(ctx context.Context, id string, dryRun, yes bool, progressFD int) error {
+func (a *app) rollback(ctx context.Context, id string, dryRun, yes, foreground bool, progressFD int) error {
+	supervised := a.supervised(foreground || dryRun)
+	req := request{progressFD: progressFD}
+	if supervised {
+		progressFD = 0 // the follower's
+	}
 	e, run, err := a.newEngine(ctx, progressFD)
 	if err != nil {
 		return err
@@ -74,7 +79,7 @@ func (a *app) rollback(ctx context.Context, id string, dryRun, yes bool, progres
 	if err != nil {
 		return err
 	}
-	if !a.json && !a.quiet {
+	if !a.json && !a.quiet && a.unit == nil {
 		if err := since.write(a.out, c); err != nil {
 			return err
 		}
@@ -85,15 +90,19 @@ func (a *app) rollback(ctx context.Context, id string, dryRun, yes bool, progres
 		return e.finish(o, "Dry run: nothing was changed.")
 	}
 	if !yes {
-		_, _ = fmt.Fprint(a.err, "\nIs this ok [y/N]: ")
-		line, _ := bufio.NewReader(a.in).ReadString('\n')
-		if s := strings.ToLower(strings.TrimSpace(line)); s != "y" && s != "yes" {
-			return &UserError{Msg: "not confirmed; nothing was changed", Hint: "almamigrate rollback -y", Code: ExitError}
+		if err := a.ask(run, "almamigrate rollback -y"); err != nil {
+			return err
 		}
+	}
+	if supervised {
+		e.close()
+		req.command = []string{"rollback", "--foreground", "-y", c.Plan.ID}
+		return a.inUnit(ctx, req)
 	}
 	if err := e.holdPackageManager(); err != nil {
 		return err
 	}
+	e.inhibit("a migration is being rolled back: " + c.Plan.Title)
 	rerr := e.runner(c).Rollback(run)
 	if errors.Is(rerr, txn.ErrState) {
 		return rerr

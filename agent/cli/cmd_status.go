@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -35,7 +36,7 @@ type statusDocument struct {
 }
 
 func (a *app) statusCommand() *cobra.Command {
-	var reboot bool
+	var reboot, follow bool
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Tell where a migration stands",
@@ -43,13 +44,21 @@ func (a *app) statusCommand() *cobra.Command {
 code 22), was rolled back, or could not be rolled back in full (21), and which
 command leads on.`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return a.status(reboot) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if follow {
+				if dir, running := unitRunning(cmd.Context()); running {
+					return a.follow(cmd.Context(), dir, 0)
+				}
+			}
+			return a.status(cmd.Context(), reboot)
+		},
 	}
+	c.Flags().BoolVar(&follow, "follow", false, "watch the run that is at work in almamigrate-run.service until its end, and exit with its code")
 	c.Flags().BoolVar(&reboot, "reboot-required", false, "exit with 100 if a reboot is required, with 0 if not")
 	return c
 }
 
-func (a *app) status(reboot bool) error {
+func (a *app) status(ctx context.Context, reboot bool) error {
 	d := statusDocument{Kind: "almamigrate.status", SchemaVersion: "1.0", Tool: inventory.Tool{Name: "almamigrate", Version: Version},
 		State: "nothing", Errors: []string{}, Next: []string{}}
 	list, err := listChanges()
@@ -71,6 +80,9 @@ func (a *app) status(reboot bool) error {
 	if holder, ok := lockHolder(); ok {
 		d.State, d.PID, code = "running", holder.PID, ExitOK
 		d.Next = []string{}
+		if _, ok := unitRunning(ctx); ok {
+			d.Next = append(d.Next, "almamigrate status --follow")
+		}
 	}
 	if a.json {
 		err = writeDocument(a.out, d)

@@ -41,6 +41,7 @@ type engine struct {
 	signal os.Signal // the first that asked to stop
 	cancel context.CancelFunc
 	quit   chan struct{}
+	closed bool
 }
 
 // newEngine makes sure that we may change the host and that nobody else does.
@@ -57,6 +58,9 @@ func (a *app) newEngine(ctx context.Context, progressFD int) (*engine, context.C
 		return nil, nil, &UserError{Err: fmt.Errorf("cannot begin: another almamigrate is at work: %w", err), Code: ExitLocked, Hint: "almamigrate status"}
 	}
 	e.unlock = append(e.unlock, func() { _ = l.Unlock() })
+	if a.unit != nil {
+		e.events = a.unit.events
+	}
 	if progressFD > 2 {
 		f := os.NewFile(uintptr(progressFD), "progress")
 		e.events = f
@@ -87,8 +91,12 @@ func (a *app) newEngine(ctx context.Context, progressFD int) (*engine, context.C
 	return e, ctx, nil
 }
 
-// close gives the locks back.
+// close gives the locks back. A second call does nothing.
 func (e *engine) close() {
+	if e.closed {
+		return
+	}
+	e.closed = true
 	close(e.quit)
 	e.cancel()
 	for i := len(e.unlock) - 1; i >= 0; i-- {

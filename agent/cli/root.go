@@ -37,19 +37,26 @@ type app struct {
 	quiet      bool
 	debug      bool
 
-	cfg *config.Config
-	log *slog.Logger
+	cfg  *config.Config
+	log  *slog.Logger
+	unit *unitRun // nil outside of the unit of a supervised run
 }
 
 // Main runs the program and returns its exit code.
-func Main(args []string, in io.Reader, out, errw io.Writer) int {
+func Main(args []string, in io.Reader, out, errw io.Writer) (code int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	if f := unitOutput(); f != nil {
-		defer f.Close()
-		out, errw = f, f
+	unit, err := enterUnit(runsDir)
+	if err != nil {
+		_, _ = fmt.Fprintf(errw, "almamigrate: %v\n", err)
+		return ExitError
 	}
-	a := &app{in: in, out: out, err: errw}
+	if unit != nil {
+		defer func() { unit.end(code) }()
+		out, errw = unit.out, unit.err
+		args = append(slices.Clone(args), unit.args...)
+	}
+	a := &app{in: in, out: out, err: errw, unit: unit}
 	// A mistaken flag ends parsing before --json was seen; its reader still
 	// wants one document.
 	a.json = slices.Contains(args, "--json")

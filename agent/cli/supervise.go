@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,172 +13,338 @@ import (
 	"github.com/coreos/go-systemd/v22/login1"
 	"github.com/coreos/go-systemd/v22/util"
 	godbus "github.com/godbus/dbus/v5"
+
+	"github.com/almamigrate/almamigrate/agent/plan"
 )
 
-// The unit that a migration or rollback runs in. One name for all, so that
-// systemd itself refuses a second one.
-const (
-	unitName = "almamigrate-run.service"
-	unitLog  = "/var/log/almamigrate/run.log"
-	// outputVariable tells the program in the unit where to write what a
-	// person would see.
-	outputVariable = "ALMAMIGRATE_OUTPUT"
-)
+// unitName is the unit that a migration or rollback runs in. One name for all,
+// so that systemd itself refuses a second one.
+const unitName = "almamigrate-run.service"
 
-// unitOutput opens the file that startUnit named, nil outside of the unit.
-func unitOutput() *os.File {
-	name := os.Getenv(outputVariable)
-	if name == "" {
-		return nil
+// underSystemd tells whether systemd is the first process of this system and
+// can supervise a run: not in most containers, an installer, or a chroot. A
+// chroot may well see the /run of the system around it; a unit started there
+// would change that system and not this one.
+func underSystemd() bool {
+	if !util.IsRunningSystemd() {
+		return false
 	}
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	mine, err := os.Stat("/")
 	if err != nil {
-		return nil // the journal then has it
+		return false
 	}
-	return f
+	its, err := os.Stat("/proc/1/root")
+	if err != nil || !os.SameFile(mine, its) {
+		return false
+	}
+	comm, err := os.ReadFile("/proc/1/comm")
+	name := strings.TrimSpace(string(comm))
+	return err == nil && (name == "systemd" || name == "init")
 }
 
-// underSystemd tells whether systemd is there to supervise a run: not in a
-// chroot, most containers, or an installer.
-func underSystemd() bool { return util.IsRunningSystemd() }
+// supervised tells whether a run is to be a unit of its own, and says so where
+// that is not possible.
+func (a *app) supervised(foreground bool) bool {
+	if foreground || a.unit != nil {
+		return false
+	}
+	if underSystemd() {
+		return true
+	}
+	a.note("There is no systemd here: running in the foreground, where a dropped connection stops it at the next safe point.")
+	return false
+}
+
+// note writes a line for people to standard error.
+func (a *app) note(format string, args ...any) {
+	if !a.quiet {
+		_, _ = fmt.Fprintf(a.err, format+"\n", args...)
+	}
+}
+
+// request is a run that is to be a unit.
+type request struct {
+	command    []string   // of the program, with flags of fixed text only: everybody can read them
+	free       []string   // flags with text of the user's
+	plan       *plan.Plan // the approved one, nil for none
+	progressFD int
+}
+
+// inUnit starts a run as a unit, shows what it tells, and ends with its exit
+// code. The locks must be free.
+func (a *app) inUnit(ctx context.Context, r request) error {
+	dir, err := newRunFolder(runsDir, time.Now())
+	if err != nil {
+		return err
+	}
+	args := append([]string(nil), r.command...)
+	if r.plan != nil {
+		file, err := dir.writePlan(r.plan)
+		if err != nil {
+			return err
+		}
+		args = append(args, "--plan", file)
+	}
+	for flag, on := range map[string]bool{"--json": a.json, "--quiet": a.quiet, "--debug": a.debug} {
+		if on {
+			args = append(args, flag)
+		}
+	}
+	free := r.free
+	if a.configFile != "" {
+		free = append(free, "--config="+absolute(a.configFile))
+	}
+	if err := dir.writeStart(free); err != nil {
+		return err
+	}
+	if err := startUnit(ctx, dir, args); err != nil {
+		return errors.Join(err, os.RemoveAll(string(dir)))
+	}
+	a.note("Running as %s: it goes on without this terminal. Ctrl-C only stops watching.", unitName)
+	return a.follow(ctx, dir, r.progressFD)
+}
+
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
+// unitFlags are the repository flags of a unit that carries out a plan: what
+// was overridden is in the plan.
+func (f *repoFlags) unitFlags() (fixed, free []string) {
+	if f.offline {
+		fixed = append(fixed, "--offline")
+	}
+	if f.mirror != "" {
+		free = append(free, "--mirror="+f.mirror)
+	}
+	for _, r := range f.repos {
+		free = append(free, "--repo="+r)
+	}
+	if f.cacheDir != "" {
+		free = append(free, "--cache-dir="+absolute(f.cacheDir))
+	}
+	return fixed, free
+}
+
+// connect reaches systemd: by its own socket, which stays when the message bus
+// is restarted, or else by the bus.
+func connect(ctx context.Context) (*dbus.Conn, error) {
+	ctx = context.WithoutCancel(ctx)
+	if os.Geteuid() == 0 {
+		if conn, err := dbus.NewSystemdConnectionContext(ctx); err == nil {
+			return conn, nil
+		}
+	}
+	conn, err := dbus.NewSystemConnectionContext(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("cannot reach systemd: %w", err)
+	}
+	return conn, nil
+}
 
 // startUnit runs the program with args as a transient unit of its own, so that
 // a dropped ssh session, or sshd restarted by the very transaction, does not
-// end it. Output goes to unitLog, which follow reads.
-func startUnit(ctx context.Context, args []string) error {
+// end it.
+func startUnit(ctx context.Context, dir runFolder, args []string) error {
 	exe, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("cannot find the program's own file: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Dir(unitLog), 0o700); err != nil {
-		return fmt.Errorf("cannot make the log folder: %w", err)
-	}
-	// Earlier output belongs to earlier runs; the journal keeps them.
-	if err := os.WriteFile(unitLog, nil, 0o600); err != nil {
-		return fmt.Errorf("cannot write the log: %w", err)
-	}
-	conn, err := dbus.NewSystemConnectionContext(ctx)
+	conn, err := connect(ctx)
 	if err != nil {
-		return fmt.Errorf("cannot reach systemd: %w", err)
+		return err
 	}
 	defer conn.Close()
-	// A unit that failed stays known until it is reset.
+	// A unit that failed stays known until it is reset; one that runs is not
+	// touched by this.
 	_ = conn.ResetFailedUnitContext(ctx, unitName)
 	prop := func(name string, v any) dbus.Property {
 		return dbus.Property{Name: name, Value: godbus.MakeVariant(v)}
 	}
 	props := []dbus.Property{
-		dbus.PropDescription("almamigrate " + strings.Join(args, " ")),
-		dbus.PropExecStart(append([]string{exe}, args...), false),
+		dbus.PropDescription("almamigrate " + args[0]),
+		// SELinux does not let systemd itself run a program from a home folder,
+		// where many a downloaded binary is; env(1) may.
+		dbus.PropExecStart(append([]string{"/usr/bin/env", exe}, args...), false),
 		dbus.PropType("simple"),
-		// The program opens its output itself: a file as output is a property
-		// that transient units of EL8's systemd do not take.
-		prop("Environment", []string{outputVariable + "=" + unitLog}),
+		// The program opens its output itself: files as output are no property
+		// of transient units in EL8's systemd.
+		prop("Environment", []string{runVariable + "=" + string(dir)}),
 		// At a stop only the program is told, never rpm below it, and nothing
 		// is killed: the program ends at the next safe point by itself.
 		prop("KillMode", "process"),
 		prop("SendSIGKILL", false),
 		prop("TimeoutStopUSec", ^uint64(0)),
 		prop("OOMScoreAdjust", int32(-900)),
-		// Its exit code is asked for after it has ended.
-		prop("CollectMode", "inactive"),
 	}
 	done := make(chan string, 1)
 	if _, err := conn.StartTransientUnitContext(ctx, unitName, "fail", props, done); err != nil {
-		if strings.Contains(err.Error(), "already loaded") || strings.Contains(err.Error(), "UnitExists") || strings.Contains(err.Error(), "already exists") {
-			return &UserError{Msg: "cannot start: another run is under way in " + unitName, Code: ExitLocked, Hint: "almamigrate status --follow"}
+		var de godbus.Error
+		if errors.As(err, &de) && de.Name == "org.freedesktop.systemd1.UnitExists" {
+			return &UserError{Msg: "cannot start: another run is at work in " + unitName, Code: ExitLocked, Hint: "almamigrate status --follow"}
 		}
 		return fmt.Errorf("cannot start the unit %s: %w", unitName, err)
 	}
 	select {
 	case res := <-done:
 		if res != "done" {
-			return fmt.Errorf("cannot start the unit %s: systemd says %q; see: journalctl -u %s", unitName, res, unitName)
+			return &UserError{Msg: fmt.Sprintf("cannot start the unit %s: systemd says %q", unitName, res), Hint: "journalctl -u " + unitName}
 		}
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-ctx.Done(): // it starts all the same; the follower says so
 	}
 	return nil
 }
 
-// follow copies the unit's output to w until the unit has ended, and returns
-// the program's exit code. Ending the follower does not end the unit.
-func follow(ctx context.Context, w io.Writer) (int, error) {
-	conn, err := dbus.NewSystemConnectionContext(context.WithoutCancel(ctx))
+// unitRunning finds the folder of the run that is at work in the unit.
+func unitRunning(ctx context.Context) (dir runFolder, running bool) {
+	if !underSystemd() {
+		return "", false
+	}
+	conn, err := connect(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("cannot reach systemd: %w", err)
+		return "", false
 	}
 	defer conn.Close()
-	f, err := os.Open(unitLog)
-	if err != nil {
-		return 0, fmt.Errorf("cannot follow the run: %w", err)
+	if running, err = unitActive(ctx, conn); err != nil || !running {
+		return "", false
 	}
-	defer f.Close()
+	p, err := conn.GetServicePropertyContext(ctx, unitName, "Environment")
+	if err != nil {
+		return "", false
+	}
+	list, _ := p.Value.Value().([]string)
+	for _, e := range list {
+		if v, ok := strings.CutPrefix(e, runVariable+"="); ok {
+			return runFolder(v), true
+		}
+	}
+	return "", false
+}
+
+func unitActive(ctx context.Context, conn *dbus.Conn) (bool, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	p, err := conn.GetUnitPropertyContext(ctx, unitName, "ActiveState")
+	if err != nil {
+		return false, fmt.Errorf("cannot ask systemd for %s: %w", unitName, err)
+	}
+	switch s, _ := p.Value.Value().(string); s {
+	case "active", "activating", "deactivating", "reloading":
+		return true, nil
+	}
+	return false, nil
+}
+
+// lostSystemd is how long a follower goes on without an answer of systemd,
+// which is away for a moment when it is updated.
+const lostSystemd = time.Minute
+
+// follow shows what the unit tells until it has ended, and ends with its exit
+// code. Ending the follower does not end the unit.
+func (a *app) follow(ctx context.Context, dir runFolder, progressFD int) error {
+	t, err := dir.tail(a.out, a.err, progressFD)
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	var conn *dbus.Conn
+	defer func() {
+		if conn != nil {
+			conn.Close()
+		}
+	}()
+	answered := time.Now()
 	for {
-		state, code, err := unitState(ctx, conn)
-		// What was written before the state was asked is shown before the end.
-		if _, cerr := io.Copy(w, f); cerr != nil {
-			return 0, fmt.Errorf("cannot follow the run: %w", cerr)
+		if conn == nil {
+			conn, err = connect(ctx)
 		}
-		if err != nil {
-			return 0, err
+		active := true
+		if conn != nil {
+			if active, err = unitActive(ctx, conn); err != nil {
+				conn.Close()
+				conn, active = nil, true
+			} else {
+				answered = time.Now()
+			}
 		}
-		switch state {
-		case "active", "activating", "deactivating", "reloading":
-		default:
-			return code, nil
+		// Read after the question: nothing is written after the end.
+		if cerr := t.copy(); cerr != nil {
+			return cerr
+		}
+		if !active {
+			break
+		}
+		if time.Since(answered) > lostSystemd {
+			return &UserError{Err: err, Hint: "almamigrate status", Code: ExitLocked}
 		}
 		select {
 		case <-ctx.Done():
-			return 0, &UserError{Msg: "stopped watching; the run goes on in " + unitName, Hint: "almamigrate status --follow", Code: ExitOK}
-		case <-time.After(200 * time.Millisecond):
+			return &UserError{Msg: "no longer watching; the run goes on in " + unitName, Hint: "almamigrate status --follow", Code: ExitLocked}
+		case <-time.After(100 * time.Millisecond):
 		}
 	}
+	code, err := dir.exitCode()
+	if err != nil {
+		return a.ended(err)
+	}
+	if code != ExitOK {
+		return &finished{code}
+	}
+	return nil
 }
 
-// unitState returns the unit's state and, once it has ended, its exit code.
-func unitState(ctx context.Context, conn *dbus.Conn) (state string, code int, err error) {
-	p, err := conn.GetUnitPropertyContext(ctx, unitName, "ActiveState")
-	if err != nil {
-		if ctx.Err() != nil {
-			return "active", 0, nil // the caller's select ends the loop
-		}
-		return "", 0, fmt.Errorf("cannot ask systemd for %s: %w", unitName, err)
+// ended tells about a run that could not say itself how it ended.
+func (a *app) ended(cause error) error {
+	e := &UserError{Msg: "the run was cut short", Err: cause, Code: ExitError, Hint: "journalctl -u " + unitName + "; then: almamigrate status"}
+	if c, err := pendingChange(); err != nil || c != nil {
+		e.Code = ExitPending
+		e.Hint = "almamigrate migrate --resume, or: almamigrate rollback"
 	}
-	state, _ = p.Value.Value().(string)
-	if s, err := conn.GetServicePropertyContext(ctx, unitName, "ExecMainStatus"); err == nil {
-		if v, ok := s.Value.Value().(int32); ok {
-			code = int(v)
-		}
-	}
-	return state, code, nil
+	return e
 }
 
-// unitRunning tells whether the unit is at work.
-func unitRunning(ctx context.Context) bool {
-	if !underSystemd() {
-		return false
-	}
-	conn, err := dbus.NewSystemConnectionContext(ctx)
-	if err != nil {
-		return false
-	}
-	defer conn.Close()
-	state, _, err := unitState(ctx, conn)
-	return err == nil && (state == "active" || state == "activating" || state == "deactivating")
-}
+// inhibitTimeout bounds the wait for logind: a migration does not hang on it.
+const inhibitTimeout = 10 * time.Second
 
 // inhibit keeps the machine from being shut down by others while the host is
-// between two states. Without logind it does nothing and says why.
-func inhibit(why string) (release func(), err error) {
-	conn, err := login1.New()
-	if err != nil {
-		return func() {}, fmt.Errorf("cannot inhibit a shutdown: %w", err)
+// between two states, until the engine is closed. Without logind it says so,
+// and the work goes on.
+func (e *engine) inhibit(why string) {
+	if !underSystemd() {
+		return
 	}
-	fd, err := conn.Inhibit("shutdown:sleep", "almamigrate", why, "block")
-	if err != nil {
-		conn.Close()
-		return func() {}, fmt.Errorf("cannot inhibit a shutdown: %w", err)
+	type answer struct {
+		release func()
+		err     error
 	}
-	return func() { _ = errors.Join(fd.Close()); conn.Close() }, nil
+	ch := make(chan answer, 1)
+	go func() {
+		conn, err := login1.New()
+		if err != nil {
+			ch <- answer{err: err}
+			return
+		}
+		fd, err := conn.Inhibit("shutdown:sleep", "almamigrate", why, "block")
+		if err != nil {
+			conn.Close()
+			ch <- answer{err: err}
+			return
+		}
+		ch <- answer{release: func() { _ = fd.Close(); conn.Close() }}
+	}()
+	var err error
+	select {
+	case a := <-ch:
+		if a.err == nil {
+			e.unlock = append(e.unlock, a.release)
+			return
+		}
+		err = a.err
+	case <-time.After(inhibitTimeout):
+		err = errors.New("logind does not answer")
+	}
+	e.say("cannot keep others from shutting the machine down: %v; going on", err)
 }

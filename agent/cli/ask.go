@@ -1,0 +1,32 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"strings"
+)
+
+// ask returns nil where the answer is yes, and otherwise an error that names
+// the command which does not ask. Ctrl-C is a no.
+func (a *app) ask(ctx context.Context, command string) error {
+	_, _ = fmt.Fprint(a.err, "\nIs this ok [y/N]: ")
+	ch := make(chan string, 1)
+	go func() {
+		line, err := bufio.NewReader(a.in).ReadString('\n')
+		if err != nil {
+			line += "\n"
+			_, _ = fmt.Fprintln(a.err)
+		}
+		ch <- line
+	}()
+	select {
+	case line := <-ch:
+		if s := strings.ToLower(strings.TrimSpace(line)); s == "y" || s == "yes" {
+			return nil
+		}
+	case <-ctx.Done():
+		_, _ = fmt.Fprintln(a.err)
+	}
+	return &UserError{Msg: "not confirmed; nothing was changed", Hint: command, Code: ExitError}
+}
