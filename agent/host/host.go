@@ -5,30 +5,29 @@ package host
 import (
 	"errors"
 	"fmt"
-	"io"
+
 	"io/fs"
 	"os"
 	"path"
-	"slices"
+
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/almamigrate/almamigrate/pkg/rootfs"
 )
 
 // MaxFile is the largest file that ReadFile reads, in bytes. Configuration and
 // keys are far smaller; a larger one is damage or malice.
 const MaxFile = 16 << 20
 
-// maxLinks is how many symbolic links a path may lead through, as in the kernel.
-const maxLinks = 40
-
 // ErrTooLarge says that a file is larger than MaxFile.
-var ErrTooLarge = errors.New("file too large")
+var ErrTooLarge = rootfs.ErrTooLarge
 
 // ErrNotRegular says that a path that should be a file is a device, a pipe or
 // the like; reading it could hang.
-var ErrNotRegular = errors.New("not a regular file")
+var ErrNotRegular = rootfs.ErrNotRegular
 
 // Host is a system to look at. Its methods may be used by several goroutines.
 type Host struct {
@@ -36,7 +35,7 @@ type Host struct {
 	Euid int              // effective user id of this process
 	Now  func() time.Time // the clock
 
-	root *os.Root
+	root *rootfs.Root
 }
 
 // New opens a file tree. The error wraps fs.ErrNotExist, fs.ErrPermission or
@@ -53,7 +52,7 @@ func New(root string) (*Host, error) {
 		root = path.Join(wd, root)
 	}
 	root = path.Clean(root)
-	r, err := os.OpenRoot(root)
+	r, err := rootfs.Open(root)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open root: %w", err)
 	}
@@ -72,54 +71,22 @@ func (h *Host) Path(name string) string { return path.Join(h.Root, path.Clean("/
 
 // Resolve follows the symbolic links of a path as the host itself would:
 // absolute ones and ".." stay below the root. The result is relative to the
-// root, without links as far as the path exists; "." is the root.
+// root, without links; "." is the root. What does not exist is an error.
 func (h *Host) Resolve(name string) (string, error) {
-	var done []string
-	todo := strings.Split(path.Clean("/" + name)[1:], "/")
-	links := 0
-	for len(todo) > 0 {
-		part := todo[0]
-		todo = todo[1:]
-		switch part {
-		case "", ".":
-			continue
-		case "..":
-			if len(done) > 0 {
-				done = done[:len(done)-1]
-			}
-			continue
-		}
-		next := strings.Join(append(slices.Clone(done), part), "/")
-		fi, err := h.root.Lstat(next)
-		if err != nil {
-			return "", named(name, err)
-		}
-		if fi.Mode()&fs.ModeSymlink == 0 {
-			done = append(done, part)
-			continue
-		}
-		if links++; links > maxLinks {
-			return "", &fs.PathError{Op: "open", Path: name, Err: unix.ELOOP}
-		}
-		target, err := h.root.Readlink(next)
-		if err != nil {
-			return "", named(name, err)
-		}
-		if path.IsAbs(target) {
-			done = nil
-		}
-		todo = append(strings.Split(target, "/"), todo...)
+	real, err := h.root.Resolve(name)
+	if err == nil {
+		_, err = h.root.Stat(real)
 	}
-	if len(done) == 0 {
-		return ".", nil
-	}
-	return strings.Join(done, "/"), nil
+	return real, named(name, err)
 }
 
 // named puts the path that was asked for into an error that names another.
 func named(name string, err error) error {
 	var pe *fs.PathError
-	if errors.As(err, &pe) {
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &pe):
 		return &fs.PathError{Op: pe.Op, Path: name, Err: pe.Err}
 	}
 	return &fs.PathError{Op: "open", Path: name, Err: err}
@@ -128,71 +95,24 @@ func named(name string, err error) error {
 // Open opens a regular file of the host. Its access time stays as it is where
 // the system permits that.
 func (h *Host) Open(name string) (*os.File, error) {
-	at, err := h.Resolve(name)
-	if err != nil {
-		return nil, err
-	}
-	// Without O_NONBLOCK a pipe put in place of a file would block for ever.
-	const flags = os.O_RDONLY | unix.O_NONBLOCK
-	f, err := h.root.OpenFile(at, flags|unix.O_NOATIME, 0)
-	if errors.Is(err, unix.EPERM) { // not the owner of the file
-		f, err = h.root.OpenFile(at, flags, 0)
-	}
-	if err != nil {
-		return nil, named(name, err)
-	}
-	fi, err := f.Stat()
-	if err == nil && !fi.Mode().IsRegular() {
-		err = &fs.PathError{Op: "open", Path: name, Err: ErrNotRegular}
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
+	f, err := h.root.OpenFile(name)
+	return f, named(name, err)
 }
 
 // ReadFile reads a regular file of at most MaxFile bytes.
 func (h *Host) ReadFile(name string) ([]byte, error) {
-	f, err := h.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
-	if err != nil {
-		return nil, named(name, err)
-	}
-	if len(data) > MaxFile {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: ErrTooLarge}
-	}
-	return data, nil
+	data, err := h.root.ReadFile(name, MaxFile)
+	return data, named(name, err)
 }
 
 // ReadDir lists a folder, sorted by name.
 func (h *Host) ReadDir(name string) ([]fs.DirEntry, error) {
-	at, err := h.Resolve(name)
-	if err != nil {
-		return nil, err
-	}
-	f, err := h.root.OpenFile(at, os.O_RDONLY|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return nil, named(name, err)
-	}
-	defer f.Close()
-	entries, err := f.ReadDir(-1)
-	if err != nil {
-		return nil, named(name, err)
-	}
-	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
-	return entries, nil
+	entries, err := h.root.ReadDir(name)
+	return entries, named(name, err)
 }
 
 // Exists tells whether a path leads to something.
-func (h *Host) Exists(name string) bool {
-	_, err := h.Resolve(name)
-	return err == nil
-}
+func (h *Host) Exists(name string) bool { return h.root.Exists(name) }
 
 // Name returns the host's name: of the running system from the kernel, of an
 // image from /etc/hostname; empty if there is none.

@@ -21,10 +21,9 @@ import (
 // ErrTooLarge means that a file or folder is beyond what it can sensibly hold.
 var ErrTooLarge = errors.New("too large")
 
-var (
-	errLinks   = errors.New("too many levels of symbolic links")
-	errRegular = errors.New("not a regular file")
-)
+// ErrNotRegular means that what should be a file is a folder, a device, a pipe
+// or the like; reading it could hang.
+var ErrNotRegular = errors.New("not a regular file")
 
 const (
 	maxLinks = 40       // as the kernel's MAXSYMLINKS
@@ -84,7 +83,7 @@ func (r *Root) Resolve(name string) (string, error) {
 			continue
 		}
 		if links++; links > maxLinks {
-			return "", &fs.PathError{Op: "resolve", Path: name, Err: errLinks}
+			return "", &fs.PathError{Op: "resolve", Path: name, Err: unix.ELOOP}
 		}
 		target, err := r.root.Readlink(here)
 		if err != nil {
@@ -111,44 +110,28 @@ func split(name string) []string {
 	return parts
 }
 
-// OpenFile opens a regular file for reading.
+// OpenFile opens a regular file for reading. Its access time stays as it is
+// where the system permits that.
 func (r *Root) OpenFile(name string) (*os.File, error) {
-	if r.whole {
-		return openWhole(name)
-	}
 	real, err := r.Resolve(name)
 	if err != nil {
 		return nil, err
 	}
-	info, err := r.root.Lstat(real)
+	// Without O_NONBLOCK a FIFO put in place of a file would block for ever.
+	const flags = os.O_RDONLY | unix.O_NONBLOCK
+	f, err := r.root.OpenFile(real, flags|unix.O_NOATIME, 0)
+	if errors.Is(err, unix.EPERM) { // not the owner of the file
+		f, err = r.root.OpenFile(real, flags, 0)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: errRegular}
-	}
-	return r.root.Open(real)
-}
-
-func openWhole(name string) (*os.File, error) {
-	full := "/" + name
-	info, err := os.Stat(full)
+	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = &fs.PathError{Op: "open", Path: name, Err: errRegular}
+		err = &fs.PathError{Op: "open", Path: name, Err: ErrNotRegular}
 	}
 	if err != nil {
-		return nil, err
-	}
-	// A FIFO that took its place meanwhile must not block.
-	f, err := os.OpenFile(full, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	if info, err = f.Stat(); err == nil && !info.Mode().IsRegular() {
-		err = &fs.PathError{Op: "open", Path: name, Err: errRegular}
-	}
-	if err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, err
 	}
 	return f, nil
