@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 
@@ -197,6 +198,13 @@ func (x *reader) mounts() {
 	if err != nil {
 		x.t.skip("/proc/self/mountinfo", err)
 		return
+	}
+	if x.t.h.Root == "/" && os.Getenv("INVOCATION_ID") != "" {
+		// A unit of systemd (systemd.exec(5)): its sandbox, such as ProtectSystem=strict, mounts the host's file systems
+		// read-only for us alone. Only what the file systems say themselves is the host's.
+		for i := range all {
+			all[i].Options = all[i].Super
+		}
 	}
 	holds := map[string][]string{}
 	for _, p := range Places {

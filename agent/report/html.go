@@ -43,15 +43,16 @@ func mib(n any) string {
 // pageData is what the template sees.
 type pageData struct {
 	*Report
-	Class      string // of the verdict
-	Sentence   string
-	Groups     []pageGroup
-	ModuleRows []assess.ModuleResult // those that do not just stay
-	Calm       int                   // modules that do
-	Boot       []assess.Finding
-	Download   int64
-	Timeline   *pageTimeline
-	Severities []pageSeverity
+	Class              string // of the verdict
+	Sentence           string
+	Groups             []pageGroup
+	ModuleRows         []assess.ModuleResult // those that do not just stay
+	Calm               int                   // modules that do
+	Boot               []assess.Finding
+	Download           int64
+	Blocking, Warnings int
+	Timeline           *pageTimeline
+	Severities         []pageSeverity
 }
 
 // pageGroup is the packages of one verdict.
@@ -82,7 +83,8 @@ func (r *Report) WriteHTML(w io.Writer, points []Point) error {
 	if err != nil {
 		return fmt.Errorf("internal error: the page's template: %w", err)
 	}
-	d := &pageData{Report: r, Class: "v-" + className(r.Verdict), Sentence: verdictSentences[r.Verdict], Timeline: newTimeline(points)}
+	d := &pageData{Report: r, Class: "v-" + className(r.Verdict), Sentence: verdictSentences[r.Verdict], Timeline: newTimeline(points),
+		Blocking: r.Summary.Findings[assess.Blocker], Warnings: r.Summary.Findings[assess.Warning]}
 	for _, g := range []struct {
 		verdict     assess.PackageVerdict
 		title, says string
