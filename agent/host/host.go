@@ -5,11 +5,9 @@ package host
 import (
 	"errors"
 	"fmt"
-
 	"io/fs"
 	"os"
 	"path"
-
 	"strings"
 	"time"
 
