@@ -277,6 +277,12 @@ func (a *assessor) hold(j *judged) {
 			}
 		}
 	}
+	for i := range a.excludes {
+		// dnf leaves an installed package alone, too, that an exclude fits.
+		if p := &a.excludes[i]; why == "" && p.matches(j.nevra) {
+			why, pattern = "exclude="+p.text+" hides it", p.text
+		}
+	}
 	if why == "" {
 		return
 	}

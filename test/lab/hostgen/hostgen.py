@@ -3,6 +3,7 @@
 
   hostgen.py make SEED FROM COUNT OUT    writes OUT/host-NNN: root/ (rpm database, dnf's settings), mirror/ (AlmaLinux), third/
   hostgen.py solve OUT                   one JSON line per host: does the move resolve, what changes, and which packages stand in the way
+  hostgen.py command HOST                for one host: does a mere distro-sync resolve, by the API and by the dnf command
 
 The same seed and number give the same host.
 """
@@ -34,6 +35,10 @@ def main():
             answers = pool.imap(solve, [(h, vendor) for h in hosts for vendor in (True, False)], 1)
             for h in hosts:
                 print(json.dumps({"number": h["number"], "full": next(answers), "frozen": next(answers)}), flush=True)
+    elif len(sys.argv) == 3 and sys.argv[1] == "command":
+        from solve import command
+        with open(os.path.join(sys.argv[2], "host.json")) as f:
+            print(json.dumps(command(json.load(f))))
     else:
         sys.exit(__doc__)
 

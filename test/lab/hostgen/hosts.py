@@ -238,12 +238,27 @@ class Host:
                     self.lock.append(f"!{a.name}-{a.evr[0]}:{a.evr[1]}-{a.evr[2]}.*")
         if rng.random() < 0.3:
             self.features.append("exclude")
-            self.conf["excludepkgs"] = rng.choice([rng.choice(own).name, "fresh*", rng.choice(own).name + "*", "kernel*", f"{rng.choice(own).name},fresh1", "lib0?"])
+            self.conf["excludepkgs"] = rng.choice([rng.choice(own).name, "fresh*", rng.choice(own).name + "*", "kernel*", f"{rng.choice(own).name},fresh1", "lib0?", self.version_glob(rng.choice(own)), self.version_glob(rng.choice(own))])
+        if rng.random() < 0.1:
+            # AlmaLinux's version is hidden: an older one may be there
+            self.features.append("exclude-version")
+            p = rng.choice([p for p in self.u.alma if hasattr(p, "comp") and self.is_in(p.name)])
+            self.conf["excludepkgs"] = f"{p.name}-{p.evrs}.{rng.choice([p.arch, '*'])}"
         if rng.random() < 0.1:
             self.features.append("module-disabled")
             self.streams.setdefault("node", None)
 
+    @staticmethod
+    def version_glob(p):
+        return f"{p.name}-{p.evr[1]}*"
+
     # ---- writing out --------------------------------------------------------------
+
+    def alma_stream(self, module, stream):
+        """A stream's name in AlmaLinux; one that it has not stays as it is."""
+        there = {(m, s) for m, s, _, _ in self.u.streams["alma"]}
+        other = stream and stream.replace("ol8", "rhel8")
+        return other if (module, other) in there else stream
 
     def write(self, out):
         d = os.path.join(out, f"host-{self.number:03d}")
@@ -284,8 +299,8 @@ class Host:
         meta = {"number": self.number, "distro": self.distro, "major": e, "dbpath": dbpath, "root": root, "mirror": mirror, "third": third, "features": self.features, "crb": self.crb,
                 "installed": len(self.installed), "alma": len(self.u.alma), "repos": {k: f"{mirror}/{e}/{repos[k]}/x86_64/os" for k in on},
                 "remove": sorted(self.u.swaps), "add": sorted({x for to in self.u.swaps.values() for x in to}),
-                # streams that AlmaLinux names otherwise, and those that it has not
-                "streams": {m: s and s.replace("ol8", "rhel8") for m, s in self.streams.items()}}
+                # as AlmaLinux names them
+                "streams": {m: self.alma_stream(m, s) for m, s in self.streams.items()}}
         with open(os.path.join(d, "host.json"), "w") as f:
             json.dump(meta, f, indent=1)
         return meta

@@ -3,6 +3,7 @@ goal, the third parties' repositories kept. Nothing is installed."""
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 
 import dnf
@@ -18,7 +19,7 @@ def base_for(meta, tmp, vendor=True):
     c.config_file_path = root + "/etc/dnf/dnf.conf"
     c.read(priority=dnf.conf.PRIO_MAINCONFIG)
     c.installroot = root
-    c.cachedir, c.persistdir, c.logdir = tmp + "/cache", tmp + "/persist", tmp
+    c.cachedir, c.persistdir, c.logdir = tmp + "/cache", root + "/var/lib/dnf", tmp
     c.reposdir, c.gpgcheck, c.protected_packages = [], False, []
     c.module_platform_id = f"platform:el{meta['major']}"
     c.substitutions["releasever"] = str(meta["major"])
@@ -45,24 +46,54 @@ def nevra(p):
     return f"{p.name}-{p.evr}.{p.arch}" if p.epoch else f"{p.name}-{p.version}-{p.release}.{p.arch}"
 
 
+def own_root(meta, tmp):
+    """A root of the solver's own, in which the module streams have AlmaLinux's names, as the move sets them first."""
+    root = tmp + "/root"
+    shutil.copytree(meta["root"] + "/etc", root + "/etc")
+    os.makedirs(root + "/var/lib")
+    db = meta["dbpath"]
+    os.makedirs(os.path.dirname(root + db), exist_ok=True)
+    shutil.copytree(meta["root"] + db, root + db)
+    safe = meta["root"] + "/var/lib/dnf/modulefailsafe"
+    if os.path.isdir(safe):
+        shutil.copytree(safe, root + "/var/lib/dnf/modulefailsafe")
+    for m, stream in meta["streams"].items():
+        with open(f"{root}/etc/dnf/modules.d/{m}.module", "w") as f:
+            f.write(f"[{m}]\nname={m}\nprofiles=\nstate={'enabled' if stream else 'disabled'}\nstream={stream or ''}\n")
+    return dict(meta, root=root)
+
+
 def solve(task):
     """What dnf would do: with the vendor's repository as it is, or without what is newer there."""
     meta, vendor = task
     tmp = tempfile.mkdtemp(prefix="hostgen")
     try:
-        # a root of its own, in which the module streams have AlmaLinux's names, as the move sets them first
-        root = tmp + "/root"
-        shutil.copytree(meta["root"] + "/etc", root + "/etc")
-        for d in ("usr", "var"):
-            if os.path.isdir(meta["root"] + "/" + d):
-                os.symlink(meta["root"] + "/" + d, root + "/" + d)
-        safe = meta["root"] + "/var/lib/dnf/modulefailsafe"
-        if os.path.isdir(safe):
-            shutil.copytree(safe, tmp + "/persist/modulefailsafe")
-        for m, stream in meta["streams"].items():
-            with open(f"{root}/etc/dnf/modules.d/{m}.module", "w") as f:
-                f.write(f"[{m}]\nname={m}\nprofiles=\nstate={'enabled' if stream else 'disabled'}\nstream={stream or ''}\n")
-        return run(dict(meta, root=root), tmp, vendor)
+        return run(own_root(meta, tmp), tmp, vendor)
+    finally:
+        shutil.rmtree(tmp)
+
+
+def command(meta):
+    """A distro-sync without the swap of the identity, through the API and by the command."""
+    tmp = tempfile.mkdtemp(prefix="hostgen")
+    try:
+        meta = own_root(meta, tmp)
+        api = run(dict(meta, remove=[], add=[]), tmp, True)["resolves"]
+        with open(tmp + "/.rpmmacros", "w") as f:
+            f.write(f"%_dbpath {meta['dbpath']}\n")
+        shutil.rmtree(meta["root"] + "/etc/yum.repos.d")
+        repos = [("alma-" + i, p) for i, p in meta["repos"].items()] + [("vendor", meta["third"])]
+        r = subprocess.run(["dnf", "--assumeno", "--disableplugin=*", "--enableplugin=versionlock", "--installroot", meta["root"], "--releasever", str(meta["major"]),
+                            f"--setopt=cachedir={tmp}/dnf", f"--setopt=logdir={tmp}", f"--setopt=pluginconfpath={tmp}/plugins", f"--setopt=module_platform_id=platform:el{meta['major']}",
+                            f"--config={meta['root']}/etc/dnf/dnf.conf", "--setopt=protected_packages=", "--setopt=reposdir=/nowhere", "--setopt=install_weak_deps=False", "--forcearch=x86_64",
+                            *[f"--repofrompath={i},file://{p}" for i, p in repos], "distro-sync"],
+                           env=dict(os.environ, HOME=tmp), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        text = r.stdout + r.stderr
+        # --assumeno ends with 1 also where all is well
+        ok = "Operation aborted" in text or "Nothing to do" in text
+        if not ok and "Problem" not in text:
+            raise SystemExit(text)
+        return {"api": api, "command": ok, "output": text[-3000:]}
     finally:
         shutil.rmtree(tmp)
 
