@@ -22,14 +22,13 @@ const (
 	// Beside the fixed part for each package every header is written about
 	// twice: once into the log, once into the database.
 	walPerPackage = 128 * kib
+	// Berkeley DB (EL 7, EL 8) has no such log; pages of its indexes split.
+	bdbPerPackage = 16 * kib
 
 	stateReserve = 48 * mib // journal and saved files of /etc and /boot
 	logReserve   = 16 * mib // /var/log, dnf's history
 	etcReserve   = 8 * mib  // new configuration files beside the old ones
 
-	// An old package is saved as it can be rebuilt: compressed by gzip where
-	// AlmaLinux's is compressed by xz or zstd.
-	rebuiltPercent = 130
 	// Files that running programs hold open are freed only when they end.
 	heldPercent = 10
 
@@ -38,6 +37,9 @@ const (
 	tightPercent    = 3
 	tightSmallBytes = 4 * mib // on /boot and the ESP
 )
+
+// stateDir is where a change keeps what it fetched and what it saved.
+const stateDir = "/var/lib/almamigrate"
 
 // SpaceNeed is what the move needs on one mounted file system.
 type SpaceNeed struct {
@@ -63,19 +65,22 @@ type space struct {
 	where  map[string]string // mount of a folder
 }
 
+// mountOf finds the mount of a path. The inventory has followed the links of
+// the places that matter; below them, and elsewhere, mount points decide.
 func (s *space) mountOf(path string) *inventory.Mount {
-	// The folder itself may be a link to elsewhere: the inventory resolved those
-	// that matter.
-	for i := range s.mounts {
-		if slices.Contains(s.mounts[i].Holds, path) {
-			return &s.mounts[i]
-		}
-	}
 	var best *inventory.Mount
+	longest := 0
 	for i := range s.mounts {
 		m := &s.mounts[i]
-		if boot.Under(path, m.Point) && (best == nil || len(m.Point) > len(best.Point)) {
-			best = m
+		for _, p := range m.Holds {
+			if boot.Under(path, p) && len(p) >= longest {
+				best, longest = m, len(p)
+			}
+		}
+	}
+	for i := range s.mounts {
+		if m := &s.mounts[i]; boot.Under(path, m.Point) && (best == nil || len(m.Point) > longest) {
+			best, longest = m, len(m.Point)
 		}
 	}
 	return best
@@ -181,11 +186,7 @@ func (a *assessor) space() []SpaceNeed {
 		}
 		download += fetch
 		newSum += size
-		packed := old / 3
-		if size > 0 && fetch > 0 {
-			packed = int64(float64(old) * min(float64(fetch)/float64(size), 1))
-		}
-		saved += packed * rebuiltPercent / 100
+		saved += old // rebuilt from the disk, in the worst case without compression
 		grow := size - old
 		if j.group >= 0 { // stays beside the old one
 			grow = size
@@ -216,15 +217,19 @@ func (a *assessor) space() []SpaceNeed {
 		return nil
 	}
 	files := int64(len(seen))
-	s.add("/var/cache", "download", download, 2*files)
-	s.add("/var/lib", "saved packages for the way back", saved, 2*replaced)
-	s.add("/var/lib", "journal and saved files", stateReserve, 500)
+	s.add(stateDir, "download", download, 2*files)
+	s.add(stateDir, "saved packages for the way back", saved, 2*replaced)
+	s.add(stateDir, "journal and saved files", stateReserve, 500)
 	headers := env.DatabaseSize * 2 * replaced / max(int64(len(a.inv.Packages)), 1)
 	db := "/var/lib/rpm"
 	if strings.HasPrefix(a.inv.Database.Path, "/usr/lib/sysimage") {
 		db = "/usr/lib/sysimage/rpm"
 	}
-	s.add(db, "rpm database", replaced*walPerPackage+headers, 8)
+	perPackage := int64(walPerPackage)
+	if a.inv.Database.Backend == "bdb" {
+		perPackage = bdbPerPackage
+	}
+	s.add(db, "rpm database", replaced*perPackage+headers, 8)
 	s.add("/var/log", "logs", logReserve, 10)
 	s.add("/etc", "configuration", etcReserve, 100)
 	s.add("/usr", "old files that running programs hold open", newSum*heldPercent/100, replaced)

@@ -128,7 +128,7 @@ type Mount struct {
 // Places are the folders whose file systems a move writes to.
 var Places = []string{
 	"/", "/boot", "/boot/efi", "/efi", "/etc", "/opt", "/srv", "/tmp", "/usr", "/usr/lib/sysimage/rpm", "/usr/local",
-	"/var", "/var/cache", "/var/lib", "/var/lib/rpm", "/var/log", "/var/tmp",
+	"/var", "/var/cache", "/var/lib", "/var/lib/almamigrate", "/var/lib/rpm", "/var/log", "/var/tmp",
 }
 
 // FlaggedFile carries an attribute of chattr(1).
@@ -302,7 +302,7 @@ func (x *reader) managers() {
 		switch {
 		case x.exists(katello):
 			add("satellite", server, katello)
-		case server != "" && !strings.HasSuffix(server, ".redhat.com"):
+		case server != "" && !strings.HasSuffix(server, ".redhat.com") && !strings.HasPrefix(server, "subscription.rhsm."):
 			add("satellite", server, "/etc/rhsm/rhsm.conf")
 		default:
 			add("rhsm", server, cert)
