@@ -182,6 +182,7 @@ func Run(ctx context.Context, c Cmd) (Result, error) {
 	cmd.WaitDelay = pipeGrace
 
 	sink := newSink(c)
+	filter := &keepError{w: c.StdoutTo}
 	var follow *follower
 	if c.OutputFile != "" {
 		f, err := os.OpenFile(c.OutputFile, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
@@ -196,7 +197,7 @@ func Run(ctx context.Context, c Cmd) (Result, error) {
 	} else {
 		cmd.Stdout, cmd.Stderr = sink.stream(Stdout), sink.stream(Stderr)
 		if c.StdoutTo != nil {
-			cmd.Stdout = c.StdoutTo
+			cmd.Stdout = filter
 		}
 	}
 
@@ -227,6 +228,9 @@ func Run(ctx context.Context, c Cmd) (Result, error) {
 	switch {
 	case cause != nil:
 		return res, fmt.Errorf("cannot run %s: %w: %w", c, ErrKilled, cause)
+	case filter.err != nil:
+		// The program itself died of a broken pipe then.
+		return res, fmt.Errorf("cannot pass on the output of %s: %w", c, filter.err)
 	case res.ExitCode != 0:
 		return res, &ExitError{Command: c.String(), Result: res}
 	}

@@ -257,3 +257,21 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+type failing struct{ err error }
+
+func (f failing) Write([]byte) (int, error) { return 0, f.err }
+
+func TestFilter(t *testing.T) {
+	var out strings.Builder
+	in := strings.Repeat("0123456789\n", 100_000)
+	res, err := hostcmd.Run(t.Context(), hostcmd.Cmd{Path: "cat", Stdin: strings.NewReader(in), StdoutTo: &out})
+	if err != nil || out.String() != in || len(res.Stdout) != 0 {
+		t.Errorf("%d bytes of %d, %v", out.Len(), len(in), err)
+	}
+	full := errors.New("full")
+	_, err = hostcmd.Run(t.Context(), hostcmd.Cmd{Path: "cat", Stdin: strings.NewReader(in), StdoutTo: failing{full}})
+	if !errors.Is(err, full) {
+		t.Errorf("an error of the writer is lost: %v", err)
+	}
+}

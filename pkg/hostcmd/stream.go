@@ -86,6 +86,20 @@ func (o *streamSink) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// keepError remembers why a program's output could not be passed on.
+type keepError struct {
+	w   io.Writer
+	err error
+}
+
+func (k *keepError) Write(p []byte) (int, error) {
+	n, err := k.w.Write(p)
+	if err != nil && k.err == nil {
+		k.err = err
+	}
+	return n, err
+}
+
 // follower reads what a program appends to a file.
 type follower struct {
 	f       *os.File

@@ -10,7 +10,6 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
 	"github.com/ulikunitz/xz/lzma"
 
 	"github.com/almamigrate/almamigrate/pkg/hostcmd"
@@ -74,7 +73,7 @@ func (opt Options) compress(ctx context.Context, to io.Writer, h *rpmhdr.Header)
 	case "zstd":
 		c, err = zstd.NewWriter(to, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1))
 	case "xz":
-		c, err = xz.WriterConfig{DictCap: 1 << 20, CheckSum: xz.SHA256}.NewWriter(to)
+		c, err = newStoredXZ(to)
 	case "lzma":
 		c, err = lzma.NewWriter(to)
 	default:

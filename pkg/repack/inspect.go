@@ -54,7 +54,9 @@ type File struct {
 // Report tells how well a package can be, or was, rebuilt.
 type Report struct {
 	NEVRA rpmver.NEVRA
-	// Files are those whose content the rebuilt package cannot have, in the order of the header. Empty means that everything is there.
+	// Files are those whose content the rebuilt package cannot have, in the order of the header. Empty means that everything
+	// is there. NotInstalled among them: rpm must be told again to leave them out (--excludedocs and the like), or they are
+	// to be removed afterwards.
 	Files []File
 	// Packed is the number of files in the archive, Ghosts those that never are in one.
 	Packed, Ghosts int
@@ -87,14 +89,18 @@ func (r *Report) OnlyConfig() bool {
 	return true
 }
 
-// InstallOptions are the options that rpm needs to install what Write wrote. A caller that uses them must have compared
-// the file with Report.SHA256 immediately before: rpm then checks only the contents of the files. They exist in all
-// versions from 4.11 on.
+// InstallOptions are the options that rpm needs to install what Write wrote, none if it is Exact. A caller that uses
+// them must have compared the file with Report.SHA256 immediately before, as rpm then checks less: the contents of the
+// files by their digests, or with placeholders nothing. All of them exist in every rpm from 4.11 on. They count for all
+// packages of a call of rpm.
 func (r *Report) InstallOptions() []string {
-	if r.Exact {
+	switch {
+	case r.Exact:
 		return nil
+	case r.Complete():
+		return []string{"--nodigest", "--nosignature"}
 	}
-	return []string{"--nodigest", "--nosignature"}
+	return []string{"--nodigest", "--nosignature", "--nofiledigest"}
 }
 
 const (
@@ -243,7 +249,7 @@ func (p *pkg) loadFiles() error {
 			mode: uint32(modes[i]), size: int64(sizes[i]), mtime: mtimes[i], inode: inodes[i], dev: devs[i], rdev: uint32(rdevs[i]),
 			flags: flags[i], digest: digests[i], target: targets[i],
 		}
-		if f.size < 0 || f.size > 1<<50 {
+		if f.size < 0 || f.size > 1<<46 { // times 65535 files still is an int64
 			return fmt.Errorf("cannot rebuild %s: %w: %s has %d bytes", p.h.NEVRA(), rpmhdr.ErrCorrupt, f.path, sizes[i])
 		}
 		if i < len(states) && (states[i] == stateNotInstalled || states[i] == stateWrongColor) {
@@ -346,18 +352,18 @@ func (p *pkg) report() Report {
 			rep.Ghosts++
 			continue
 		}
-		if f.state != Intact {
-			one := File{Path: f.disk, State: f.state, Size: f.size}
-			if f.err != nil {
-				one.Err = f.err.Error()
-			}
-			rep.Files = append(rep.Files, one)
-			continue
-		}
 		rep.Packed++
-		if f.regular() && (len(f.links) < 2 || f.links[len(f.links)-1] == i) {
+		if f.regular() && (len(f.links) < 2 || last(f.links) == i) {
 			rep.ContentSize += f.size
 		}
+		if f.state == Intact {
+			continue
+		}
+		one := File{Path: f.disk, State: f.state, Size: f.size}
+		if f.err != nil {
+			one.Err = f.err.Error()
+		}
+		rep.Files = append(rep.Files, one)
 	}
 	return rep
 }

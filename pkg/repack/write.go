@@ -16,12 +16,14 @@ import (
 
 // Options changes what Write writes.
 type Options struct {
-	// Compressor makes the archive as small, and with luck as exact, as it was; see HostCompressor. nil, or a Compressor
-	// that cannot do it, means a fast one of ours.
+	// Compressor makes the archive as small, and with luck as exact, as it was; see HostCompressor. With nil, or one that
+	// cannot do it, zstd and gzip are compressed by code of ours, less well and fast, xz is stored without compression,
+	// and bzip2 is ErrUnsupported.
 	Compressor Compressor
-	// AllowMissing writes the package even if contents are not on disk: without it that is ErrNotExact. Files without
-	// content are left out of the archive, and rpm then does not create them: the caller puts back what it saved.
-	AllowMissing bool
+	// Placeholders writes the package even if contents are not on disk: without it that is ErrNotExact. The files of the
+	// Report get what is there instead, cut or filled up with newlines to the size that the header says, since rpm refuses
+	// an archive in which a file is missing. The caller saves these files (pkg/capture) and puts them back afterwards.
+	Placeholders bool
 }
 
 // Write writes the package to w. With an error, what was written is worth nothing. The Report's SHA256 is of every byte
@@ -33,7 +35,7 @@ func Write(ctx context.Context, w io.Writer, r *rootfs.Root, h *rpmhdr.Header, o
 	}
 	p.inspect(r)
 	rep := p.report()
-	if !rep.Complete() && !opt.AllowMissing {
+	if !rep.Complete() && !opt.Placeholders {
 		return rep, fmt.Errorf("cannot rebuild %s: %w: %s", rep.NEVRA, ErrNotExact, list(rep.Files))
 	}
 	sig, err := p.signature()
@@ -51,7 +53,7 @@ func Write(ctx context.Context, w io.Writer, r *rootfs.Root, h *rpmhdr.Header, o
 	if err != nil {
 		return rep, fmt.Errorf("cannot write %s: %w", rep.NEVRA, err)
 	}
-	if err = p.archive(io.MultiWriter(packed, check.plain), r); err != nil {
+	if err = p.archive(ctx, io.MultiWriter(packed, check.plain), r); err != nil {
 		packed.abort(err)
 	} else {
 		err = packed.Close()
@@ -93,7 +95,7 @@ func (c *counter) Write(p []byte) (int, error) {
 }
 
 // archive writes the cpio archive as rpm does.
-func (p *pkg) archive(w io.Writer, r *rootfs.Root) error {
+func (p *pkg) archive(ctx context.Context, w io.Writer, r *rootfs.Root) error {
 	c := &cpioWriter{w: w, stripped: p.built.Has(rpmhdr.TagLongFileSizes)}
 	if p.old {
 		// See old: the disk that the package was built on is in the archive and nowhere else. 253 is LVM: 26 of 29 packages
@@ -101,13 +103,16 @@ func (p *pkg) archive(w io.Writer, r *rootfs.Root) error {
 		c.devMajor = 253
 	}
 	for _, i := range p.order() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		f := &p.files[i]
 		links, size := 1, f.size
 		switch t := f.mode & modeType; {
 		case t == modeRegular && len(f.links) > 1:
 			// The last name carries the content for all.
 			links = len(f.links)
-			if p.lastPacked(f.links) != i {
+			if last(f.links) != i {
 				size = 0
 			}
 		case t == modeDir:
@@ -145,37 +150,25 @@ func (p *pkg) order() []int {
 	for i := range p.files {
 		f := &p.files[i]
 		switch {
-		case f.ghost() || f.state != Intact:
+		case f.ghost():
 		case len(f.links) < 2:
 			out = append(out, i)
-		case p.old && p.lastPacked(f.links) == i:
-			out = append(out, p.packed(f.links)...)
-		case !p.old && p.packed(f.links)[0] == i:
-			late = append(late, p.packed(f.links)...)
+		case p.old && last(f.links) == i:
+			out = append(out, f.links...)
+		case !p.old && f.links[0] == i:
+			late = append(late, f.links...)
 		}
 	}
 	return append(out, late...)
 }
 
-func (p *pkg) packed(group []int) (out []int) {
-	for _, i := range group {
-		if p.files[i].state == Intact {
-			out = append(out, i)
-		}
-	}
-	return out
-}
-
-func (p *pkg) lastPacked(group []int) int {
-	g := p.packed(group)
-	if len(g) == 0 {
-		return -1
-	}
-	return g[len(g)-1]
-}
+func last(group []int) int { return group[len(group)-1] }
 
 // pack writes a content, and compares it with the header's digest once more: it may have changed since.
 func (p *pkg) pack(c *cpioWriter, r *rootfs.Root, f *pkgFile, size int64) error {
+	if f.state != Intact {
+		return placeholder(c, r, f, size)
+	}
 	in, err := r.OpenFile(p.files[f.content].disk)
 	if err != nil {
 		return err
@@ -189,6 +182,27 @@ func (p *pkg) pack(c *cpioWriter, r *rootfs.Root, f *pkgFile, size int64) error 
 		return ErrChanged
 	}
 	return nil
+}
+
+// placeholder writes what is there instead of a content.
+func placeholder(c *cpioWriter, r *rootfs.Root, f *pkgFile, size int64) error {
+	var there io.Reader = strings.NewReader("")
+	if fi, err := r.Lstat(f.disk); err == nil && fi.Mode().IsRegular() {
+		if in, err := r.OpenFile(f.disk); err == nil {
+			defer in.Close()
+			there = in
+		}
+	}
+	return c.content(io.MultiReader(there, newlines{}), size)
+}
+
+type newlines struct{}
+
+func (newlines) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = '\n'
+	}
+	return len(p), nil
 }
 
 // cpioWriter writes the "newc" format, or rpm's own without names for packages with files of 4 GiB and more.
