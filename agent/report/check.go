@@ -58,6 +58,9 @@ func NewCheck(inv *inventory.Inventory, res *assess.Assessment) *Check {
 func (c *Check) WriteJSON(w io.Writer) error {
 	d := *c
 	d.Started, d.Finished = stamp(c.Started), stamp(c.Finished)
+	if d.Modules == nil {
+		d.Modules = []assess.ModuleResult{} // the schema has a list
+	}
 	return writeJSON(w, &d)
 }
 
