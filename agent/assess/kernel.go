@@ -135,7 +135,7 @@ func (j *kernelJudge) inTree(r *ModuleResult, m *inventory.KernelModule) {
 	if !ok {
 		if into, why, known := j.a.cat.ModuleMerged(name); known {
 			if p, builtin, ok = t.found(into); ok {
-				r.Reason = fmt.Sprintf("part of %s there: %s", into, why)
+				r.Reason = fmt.Sprintf("%s does there what it did: %s", into, why)
 			}
 		}
 	}

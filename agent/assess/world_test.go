@@ -157,6 +157,7 @@ type world struct {
 	major   int
 	catalog map[string]string // files of catalog.d
 	deep    *assess.DeepFacts
+	cat     *catalog.Catalog // of the last judgement
 }
 
 var (
@@ -270,6 +271,7 @@ func (w *world) assess() *assess.Assessment {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.cat = cat
 	for i := range w.repos {
 		if r := &w.repos[i]; r.Err == nil && r.Index == nil {
 			r.Index = buildIndex(w.t, w.content[r.ID], w.modules[r.ID])
