@@ -72,8 +72,6 @@ func connectSystemd(ctx context.Context, change bool) (*dbus.Conn, error) {
 	if change && os.Geteuid() != 0 {
 		return nil, &UserError{Msg: "cannot change the timer: root is needed", Hint: "sudo almamigrate timer ...", Code: ExitNotSupported}
 	}
-	ctx, cancel := context.WithTimeout(ctx, 25*time.Second)
-	defer cancel()
 	conn, err := dbus.NewWithContext(ctx)
 	if err != nil {
 		return nil, &UserError{Msg: "cannot reach systemd", Err: err, Hint: "by hand: systemctl enable --now " + systemd.ReportTimer, Code: ExitError}

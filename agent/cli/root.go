@@ -164,7 +164,7 @@ Start with:  almamigrate check`,
 	f.BoolVar(&a.debug, "debug", false, "log what is read and fetched to standard error or the journal")
 	_ = c.MarkPersistentFlagDirname("root")
 	_ = c.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
-	c.AddCommand(a.checkCommand(), a.inventoryCommand(), a.explainCommand(), a.reportCommand(), a.timerCommand(), a.manCommand(),
+	c.AddCommand(a.checkCommand(), a.inventoryCommand(), a.explainCommand(), a.reportCommand(), a.timerCommand(), a.bundleCommand(), a.manCommand(),
 		a.planCommand(), a.migrateCommand(), a.rollbackCommand(), a.statusCommand(), a.verifyCommand(), a.changesCommand())
 	var codes strings.Builder
 	for _, e := range exitCodes {
