@@ -241,8 +241,15 @@ func (j *kernelJudge) outOfTree(r *ModuleResult, m *inventory.KernelModule) {
 		}
 		return
 	}
-	table, complete := t.exports()
-	if table.Len() == 0 {
+	list := make([]kmod.Symbol, 0, len(imports))
+	crcs := false
+	for _, s := range imports {
+		sym := inventory.ParseSymbol(s)
+		crcs = crcs || sym.HasCRC
+		list = append(list, sym)
+	}
+	table, known, complete := t.exports(list)
+	if !known {
 		r.Reason = "the metadata does not tell what the kernel exports; check --deep reads it out of the packages"
 		return
 	}
@@ -250,23 +257,14 @@ func (j *kernelJudge) outOfTree(r *ModuleResult, m *inventory.KernelModule) {
 		r.Reason = "its file names no imports to compare"
 		return
 	}
-	all := &kmod.SymbolTable{}
-	list := make([]kmod.Symbol, 0, len(imports))
-	crcs := false
-	for _, s := range imports {
-		sym := inventory.ParseSymbol(s)
-		crcs = crcs || sym.HasCRC
-		list = append(list, sym)
-		all.Add(table.Lookup(sym.Name)...)
-	}
 	for name, o := range j.foreign {
 		if name != m.Name && o.Foreign != nil {
 			for _, s := range o.Foreign.Exports {
-				all.Add(inventory.ParseSymbol(s))
+				table.Add(inventory.ParseSymbol(s))
 			}
 		}
 	}
-	r.Symbols = symbolResult(kmod.CompareImports(list, all), complete)
+	r.Symbols = symbolResult(kmod.CompareImports(list, table), complete)
 	r.vermagic = f.Vermagic
 	magic := kmod.ParseVermagic(f.Vermagic)
 	s := r.Symbols

@@ -37,10 +37,8 @@ type targetKernel struct {
 	vermagic kmod.Vermagic // with --deep only
 	byAlias  bool          // aliases names modules, not packages
 
-	table    *kmod.SymbolTable
-	complete bool
-	aliases  *kmod.AliasTable
-	buses    map[string]bool
+	aliases *kmod.AliasTable
+	buses   map[string]bool
 }
 
 // kernelPart is one of its packages.
@@ -132,7 +130,7 @@ func KernelPackages(in Input) []KernelPackage {
 // read gathers what the metadata or the packages say of the kernel.
 func (t *targetKernel) read(inv *inventory.Inventory, deep *DeepFacts) {
 	for _, p := range t.parts {
-		p.provides = p.repo.Index.Deps(p.at, repodata.Provides)
+		p.provides = p.full().Provides // decoded once for the whole assessment
 	}
 	t.release = t.imageRelease()
 	t.choose(inv)
@@ -200,7 +198,7 @@ func (t *targetKernel) choose(inv *inventory.Inventory) {
 	for len(work) > 0 {
 		p := work[0]
 		work = work[1:]
-		for _, r := range p.repo.Index.Deps(p.at, repodata.Requires) {
+		for _, r := range p.full().Requires {
 			if !strings.HasPrefix(r.Name, "kernel") {
 				continue
 			}
@@ -249,33 +247,50 @@ func (t *targetKernel) readFacts(deep *DeepFacts) bool {
 	return true
 }
 
-// exports returns the symbols of the kernel and all its packages; empty where
-// nothing tells them. Complete is false for a list of protected symbols only.
-func (t *targetKernel) exports() (table *kmod.SymbolTable, complete bool) {
-	if t.table != nil {
-		return t.table, t.complete
+// exports returns the symbols of the given imports that the kernel and all its
+// packages export. Known is false where nothing tells them, complete for more
+// than a list of protected symbols.
+func (t *targetKernel) exports(imports []kmod.Symbol) (table *kmod.SymbolTable, known, complete bool) {
+	want := make(map[string]bool, len(imports))
+	for _, s := range imports {
+		want[s.Name] = true
 	}
-	t.table = &kmod.SymbolTable{}
+	table = &kmod.SymbolTable{}
+	total, facts := 0, false
 	for _, p := range t.parts {
-		if p.facts != nil {
-			for _, s := range p.facts.Symbols {
-				t.table.Add(inventory.ParseSymbol(s))
+		if p.facts == nil {
+			continue
+		}
+		for _, text := range p.facts.Symbols {
+			facts = true
+			if name, _, _ := strings.Cut(text, "="); want[name] {
+				table.Add(inventory.ParseSymbol(text))
 			}
 		}
 	}
-	t.complete = t.table.Len() > 0
-	if t.table.Len() == 0 {
-		for _, p := range t.parts {
-			// An entry that cannot be read must not make an import look missing.
-			k, err := kmod.ParsePackageDeps(p.provides)
-			if err != nil {
+	if facts {
+		return table, true, true
+	}
+	var deps []rpmver.Dep
+	for _, p := range t.parts {
+		for _, d := range p.provides {
+			arg, ok := strings.CutPrefix(d.Name, "kernel(")
+			if !ok {
 				continue
 			}
-			t.table.Add(k.Symbols...)
+			total++
+			if want[strings.TrimSuffix(arg, ")")] {
+				deps = append(deps, d)
+			}
 		}
-		t.complete = t.table.Len() >= completeSymbols
 	}
-	return t.table, t.complete
+	// An entry that cannot be read must not make an import look missing.
+	k, err := kmod.ParsePackageDeps(deps)
+	if err != nil {
+		return table, false, false
+	}
+	table.Add(k.Symbols...)
+	return table, total > 0, total >= completeSymbols
 }
 
 // claims returns the aliases of all modules of the kernel; Len is 0 where
@@ -369,12 +384,12 @@ func spellings(module string) []string {
 // fitness compares the kernel(SYMBOL) = CRC requirements of a module package
 // with the kernel; nil if it has none.
 func (t *targetKernel) fitness(c *candidate) *SymbolResult {
-	k, err := kmod.ParsePackageDeps(c.repo.Index.Deps(c.at, repodata.Requires))
+	k, err := kmod.ParsePackageDeps(c.full().Requires)
 	if err != nil || len(k.Symbols) == 0 {
 		return nil
 	}
-	table, complete := t.exports()
-	if table.Len() == 0 {
+	table, known, complete := t.exports(k.Symbols)
+	if !known {
 		return nil
 	}
 	return symbolResult(kmod.CompareImports(k.Symbols, table), complete)
