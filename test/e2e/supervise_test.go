@@ -1,0 +1,272 @@
+package e2e
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const runUnit = "almamigrate-run.service"
+
+// supervised is a machine with the program that has fault points.
+type supervised struct {
+	*Machine
+	program string
+}
+
+func (s *supervised) Almamigrate(args ...string) Result {
+	s.Machine.t.Helper()
+	return s.Run(append([]string{s.program}, args...)...)
+}
+
+// expect runs the program and compares its exit code and a part of its output.
+func (s *supervised) expect(code int, text string, args ...string) Result {
+	s.Machine.t.Helper()
+	r := s.Almamigrate(args...)
+	if r.Code != code || !strings.Contains(r.Stdout+r.Stderr, text) {
+		s.Machine.t.Fatalf("almamigrate %q: exit code %d, not %d, or not %q in:\n%s%s", args, r.Code, code, text, r.Stdout, r.Stderr)
+	}
+	return r
+}
+
+// fault arms a fault point for units that are started from now on; the
+// machine's next boot knows nothing of it.
+func (s *supervised) fault(f string) {
+	s.Machine.t.Helper()
+	s.Must("systemctl", "set-environment", "ALMAMIGRATE_FAULT="+f)
+}
+
+func (s *supervised) noFault() {
+	s.Machine.t.Helper()
+	s.Must("systemctl", "unset-environment", "ALMAMIGRATE_FAULT")
+}
+
+// untilStopped waits until the program in the unit has stopped itself at a
+// fault point.
+func (s *supervised) untilStopped() {
+	s.Machine.t.Helper()
+	s.Until("the unit to stop at the fault point", func() bool {
+		return s.Run("sh", "-c", `p=$(systemctl show -P MainPID `+runUnit+`); grep -q '^State:.T' /proc/$p/status`).Code == 0
+	})
+}
+
+func (s *supervised) goOn() {
+	s.Machine.t.Helper()
+	s.Must("systemctl", "kill", "--kill-who=main", "--signal=CONT", runUnit)
+}
+
+// facts are what a way back has to bring back.
+func (s *supervised) facts() string {
+	s.Machine.t.Helper()
+	return s.Must("bash", "-c", `rpm -qa --qf '%{NEVRA} %{SIGMD5}\n' | LC_ALL=C sort
+cd /etc; sha256sum os-release yum.repos.d/* dnf/vars/* pki/rpm-gpg/*; ls -l redhat-release system-release os-release`)
+}
+
+func (s *supervised) mustBeAlma() {
+	s.Machine.t.Helper()
+	s.expect(0, "done", "status")
+	s.expect(0, "", "verify")
+	if got := s.Must("sh", "-c", ". /etc/os-release; echo $ID"); got != "almalinux\n" {
+		s.Machine.t.Errorf("os-release: %q", got)
+	}
+	if got := s.Must("sh", "-c", `rpm -qa --qf '%{NAME}.%{ARCH}\n' | grep -v '^gpg-pubkey\|^kernel' | LC_ALL=C sort | uniq -d`); got != "" {
+		s.Machine.t.Errorf("installed twice: %s", got)
+	}
+}
+
+func (s *supervised) mustBeAsBefore(before string) {
+	s.Machine.t.Helper()
+	s.expect(0, "rolled-back", "status")
+	if d := cmp.Diff(before, s.facts()); d != "" {
+		s.Machine.t.Errorf("not as before (-before +after):\n%s", d)
+	}
+}
+
+// A session that ends, a second run, watching, stopping: the unit is above all
+// of them.
+func TestSupervised(t *testing.T) {
+	s := &supervised{NewMachine(t, "centos", 8), ""}
+	s.program = faulty(t)
+	before := s.facts()
+
+	t.Run("the unit's name is taken", func(t *testing.T) {
+		s.Must("systemd-run", "--quiet", "--unit="+runUnit, "sleep", "infinity")
+		s.expect(11, "another run is at work", "migrate", "-y")
+		if got := s.Must("sh", "-c", "ls /var/log/almamigrate 2>/dev/null | wc -l"); got != "0\n" {
+			t.Errorf("folders of runs that never began: %s", got)
+		}
+		s.Must("systemctl", "stop", runUnit)
+		s.expect(0, "nothing", "status")
+	})
+
+	t.Run("killed session", func(t *testing.T) {
+		s.fault("txn.doing.swap-packages.after:stop")
+		s.Must("systemd-run", "--quiet", "--collect", "--unit=session.service", "sh", "-c", s.program+" migrate -y; echo never")
+		s.untilStopped()
+		s.Must("systemctl", "kill", "--signal=KILL", "session.service")
+		s.Until("the session to be gone", func() bool { return s.Run("systemctl", "is-active", "session.service").Code != 0 })
+
+		s.expect(0, "running", "status")
+		s.expect(0, "almamigrate status --follow", "status")
+		s.expect(11, "another almamigrate is at work", "migrate", "-y")
+		s.expect(11, "another almamigrate is at work", "rollback", "-y")
+		if s.Run("systemctl", "is-active", "systemd-logind").Code == 0 {
+			list := s.Must("systemd-inhibit", "--list", "--no-legend", "--no-pager")
+			if !strings.Contains(list, "almamigrate") || !strings.Contains(list, "shutdown:sleep") || !strings.Contains(list, "block") {
+				t.Errorf("no inhibitor: %s", list)
+			}
+		} else {
+			t.Error("logind does not run: the inhibitor was not seen")
+		}
+		for _, p := range [][2]string{{"KillMode", "process"}, {"SendSIGKILL", "no"}, {"TimeoutStopUSec", "infinity"}, {"OOMScoreAdjust", "-900"}} {
+			if got := strings.TrimSpace(s.Must("systemctl", "show", "-P", p[0], runUnit)); got != p[1] {
+				t.Errorf("%s=%s, not %s", p[0], got, p[1])
+			}
+		}
+		// Ctrl-C while watching
+		r := s.Run("timeout", "--preserve-status", "--signal=INT", "1", s.program, "status", "--follow")
+		if r.Code != 11 || !strings.Contains(r.Stderr, "no longer watching") || !strings.Contains(r.Stderr, "status --follow") {
+			t.Errorf("Ctrl-C while watching: %+v", r)
+		}
+		s.expect(0, "running", "status")
+
+		watch := s.Start(s.program, "status", "--follow")
+		s.Until("the watcher to see the step", func() bool { return strings.Contains(watch.out.String(), "swap-packages") })
+		s.goOn()
+		if out, code := watch.Wait(); code != 0 || !strings.Contains(out, "Done: CentOS Linux 8 to AlmaLinux 8") {
+			t.Errorf("watched: exit code %d\n%s", code, out)
+		}
+		s.mustBeAlma()
+		if list := s.Must("systemd-inhibit", "--list", "--no-legend", "--no-pager"); strings.Contains(list, "almamigrate") {
+			t.Errorf("the inhibitor stayed: %s", list)
+		}
+		s.noFault()
+		s.expect(0, "Rolled back", "rollback", "-y")
+		s.mustBeAsBefore(before)
+	})
+
+	t.Run("stopped by systemctl", func(t *testing.T) {
+		s.fault("txn.doing.swap-packages.after:stop")
+		run := s.Start(s.program, "migrate", "-y")
+		s.untilStopped()
+		s.Must("systemctl", "stop", "--no-block", runUnit)
+		s.Until("the unit to be told", func() bool {
+			return strings.TrimSpace(s.Must("systemctl", "show", "-P", "ActiveState", runUnit)) == "deactivating"
+		})
+		s.goOn()
+		if out, code := run.Wait(); code != 22 || !strings.Contains(out, "safe point") {
+			t.Errorf("exit code %d\n%s", code, out)
+		}
+		s.noFault()
+		s.expect(22, "migrate --resume", "status")
+		s.expect(0, "Done:", "migrate", "--resume")
+		s.mustBeAlma()
+		s.expect(0, "Rolled back", "rollback", "-y")
+		s.mustBeAsBefore(before)
+	})
+
+	t.Run("killed unit", func(t *testing.T) {
+		s.fault("txn.did.swap-packages:kill")
+		s.expect(22, "the run was cut short", "migrate", "-y")
+		s.noFault()
+		s.expect(22, "pending", "status")
+		s.expect(22, "interrupted", "migrate", "-y")
+		s.expect(0, "Rolled back", "rollback", "-y")
+		s.mustBeAsBefore(before)
+	})
+
+	t.Run("failure", func(t *testing.T) {
+		s.fault("txn.did.disable-old-repos:error")
+		s.expect(20, "Everything was taken back", "migrate", "-y")
+		s.noFault()
+		s.mustBeAsBefore(before)
+	})
+
+	t.Run("for machines", func(t *testing.T) {
+		r := s.Run("sh", "-c", s.program+" migrate -y --json --progress-fd 3 3>/root/events")
+		var doc struct {
+			Kind  string
+			State string
+		}
+		if err := json.Unmarshal([]byte(r.Stdout), &doc); err != nil || r.Code != 0 || doc.Kind != "almamigrate.migrate" || doc.State != "done" {
+			t.Errorf("exit code %d, %+v, %v\n%s%s", r.Code, doc, err, r.Stdout, r.Stderr)
+		}
+		n := 0
+		for l := range strings.Lines(s.Must("cat", "/root/events")) {
+			if !json.Valid([]byte(l)) {
+				t.Errorf("not JSON: %q", l)
+			}
+			n++
+		}
+		if n < 10 {
+			t.Errorf("%d lines of progress", n)
+		}
+		s.expect(0, "Rolled back", "rollback", "-y")
+		s.mustBeAsBefore(before)
+	})
+
+	t.Run("nothing secret is to be seen", func(t *testing.T) {
+		s.fault("txn.started.before:stop")
+		mirror := strings.TrimSpace(s.Must("sh", "-c", `sed -n 's/^mirror *= *http:..//p' /etc/almamigrate/almamigrate.conf`))
+		run := s.Start("env", "no_proxy=*,pr0xy-s3cret", s.program, "migrate", "-y", "--mirror", "http://user:s3cret@"+mirror)
+		s.untilStopped()
+		shown := s.Must("sh", "-c", "systemctl show "+runUnit+"; systemctl cat "+runUnit+"; cat /proc/$(systemctl show -P MainPID "+runUnit+")/cmdline")
+		if strings.Contains(shown, "s3cret") {
+			t.Errorf("the password is to be seen:\n%s", shown)
+		}
+		if got := s.Must("sh", "-c", "cd /var/log/almamigrate; stat -c %a . run-*; ls run-*/start.json 2>/dev/null || true"); strings.Trim(got, "70\n") != "" {
+			t.Errorf("modes of the run folders, or what to start is still there: %s", got)
+		}
+		s.goOn()
+		if out, code := run.Wait(); code != 0 {
+			t.Errorf("exit code %d\n%s", code, out)
+		}
+		s.noFault()
+		s.expect(0, "Rolled back", "rollback", "-y")
+		s.mustBeAsBefore(before)
+	})
+}
+
+// The machine dies in the middle; after its next boot both ways lead out.
+func TestPowerCut(t *testing.T) {
+	s := &supervised{NewMachine(t, "rocky", 9), ""}
+	s.program = faulty(t)
+	before := s.facts()
+	for _, point := range []string{
+		"txn.doing.swap-packages.after:stop", // before rpm's transaction
+		"rpm.swap.install:stop:2",            // rpm is at work beside the stopped program
+		"txn.did.swap-packages:stop",
+	} {
+		for _, way := range []string{"resume", "rollback"} {
+			t.Run(point+", "+way, func(t *testing.T) {
+				s.fault(point)
+				run := s.Start(s.program, "migrate", "-y")
+				s.untilStopped()
+				s.PowerCut()
+				_, _ = run.Wait()
+				s.expect(22, "pending", "status")
+				s.expect(22, "interrupted", "migrate", "-y")
+				if way == "resume" {
+					s.expect(0, "Done:", "migrate", "--resume")
+					s.mustBeAlma()
+				}
+				s.expect(0, "Rolled back", "rollback", "-y")
+				s.mustBeAsBefore(before)
+			})
+		}
+	}
+}
+
+// Without systemd the same command works in its own process, and says so.
+func TestForegroundWithoutSystemd(t *testing.T) {
+	h := NewHost(t, "centos", 8)
+	r := h.Almamigrate("migrate", "-y")
+	if r.Code != 0 || !strings.Contains(r.Stderr, "There is no systemd here") {
+		t.Errorf("exit code %d\n%s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	if r = h.Almamigrate("rollback", "-y"); r.Code != 0 || !strings.Contains(r.Stderr, "There is no systemd here") {
+		t.Errorf("exit code %d\n%s%s", r.Code, r.Stdout, r.Stderr)
+	}
+}
