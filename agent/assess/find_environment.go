@@ -104,13 +104,17 @@ func (a *assessor) findFileSystems() {
 // something at or below a path; at most one is enough to know.
 func (a *assessor) changing(path string) string {
 	dir := strings.TrimSuffix(path, "/") + "/"
+	bare := "" // /bin is /usr/bin, and so on
+	if rest, ok := strings.CutPrefix(dir, "/usr"); ok && slices.ContainsFunc(merged, func(m string) bool { return strings.HasPrefix(rest, m) }) {
+		bare = rest
+	}
 	for i := range a.judged {
 		j := &a.judged[i]
 		if !j.moves() && !j.leaves {
 			continue
 		}
 		for _, d := range j.p.Files.Dirs {
-			if strings.HasPrefix(folderOf(d), dir) {
+			if strings.HasPrefix(d, dir) || bare != "" && strings.HasPrefix(d, bare) {
 				return j.p.Name
 			}
 		}

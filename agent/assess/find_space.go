@@ -3,6 +3,7 @@ package assess
 import (
 	"cmp"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -60,10 +61,16 @@ type SpacePart struct {
 
 // space adds up needs by mount.
 type space struct {
-	mounts []inventory.Mount
-	needs  map[string]*SpaceNeed
-	where  map[string]string // mount of a folder
+	mounts  []inventory.Mount
+	needs   map[string]*SpaceNeed
+	borders []border
+
+	count []int          // of shares: files in each folder of a package
+	sum   map[string]int // of shares: files on each mount
 }
+
+// border is a folder, with a slash at the end, below which another mount is.
+type border struct{ dir, point string }
 
 // mountOf finds the mount of a path. The inventory has followed the links of
 // the places that matter; below them, and elsewhere, mount points decide.
@@ -121,39 +128,79 @@ func (s *space) add(path, what string, bytes, files int64) {
 	}
 }
 
-// folder returns the place whose mount holds a folder of a package, on a
-// system whose /bin and /lib are links below /usr.
-func folderOf(dir string) string {
-	for _, l := range []string{"/bin/", "/sbin/", "/lib/", "/lib64/"} {
-		if strings.HasPrefix(dir, l) {
-			return "/usr" + dir
+// merged are the folders that are links below /usr on EL 7 and later; packages
+// may name either.
+var merged = []string{"/bin/", "/sbin/", "/lib/", "/lib64/"}
+
+// split finds the folders below which another mount begins, the deepest first.
+// Most of a host's folders are below none of them.
+func (s *space) split() {
+	points := map[string]bool{}
+	for _, m := range s.mounts {
+		points[m.Point] = true
+		for _, p := range m.Holds {
+			points[p] = true
 		}
 	}
-	return dir
+	for _, p := range sortedKeys(points) {
+		m, up := s.mountOf(p), s.mountOf(path.Dir(p))
+		if m == nil || p == "/" || up != nil && up.Point == m.Point {
+			continue
+		}
+		s.borders = append(s.borders, border{strings.TrimSuffix(p, "/") + "/", m.Point})
+		if p == "/usr" {
+			for _, l := range merged {
+				s.borders = append(s.borders, border{l, m.Point})
+			}
+		}
+	}
+	slices.SortStableFunc(s.borders, func(x, y border) int { return cmp.Compare(len(y.dir), len(x.dir)) })
+}
+
+// pointOf is the mount point of a folder, which ends with a slash.
+func (s *space) pointOf(dir string) string {
+	for i := range s.borders {
+		if strings.HasPrefix(dir, s.borders[i].dir) {
+			return s.borders[i].point
+		}
+	}
+	return "/"
 }
 
 // shares splits a package by the mounts that its files are on. Sizes of single
 // files are not known; their number stands for them.
-func (s *space) shares(p *inventory.Package) map[string]float64 {
-	if len(p.Files.Base) == 0 || len(s.mounts) == 1 {
-		return map[string]float64{"/usr": 1}
+func (s *space) shares(p *inventory.Package, fn func(point string, share float64)) {
+	all := len(p.Files.Base)
+	if all == 0 {
+		fn(s.pointOf("/usr/"), 1)
+		return
 	}
-	count := make([]int, len(p.Files.Dirs))
-	for _, d := range p.Files.DirIndex {
-		count[d]++
+	if len(s.borders) == 0 {
+		fn("/", 1)
+		return
 	}
-	out := map[string]float64{}
-	for i, d := range p.Files.Dirs {
-		point, ok := s.where[d]
-		if !ok {
-			if m := s.mountOf(strings.TrimSuffix(folderOf(d), "/")); m != nil {
-				point = m.Point
-			}
-			s.where[d] = point
+	first, mixed := s.pointOf(p.Files.Dirs[0]), false
+	for _, d := range p.Files.Dirs[1:] {
+		if s.pointOf(d) != first {
+			mixed = true
+			break
 		}
-		out[point] += float64(count[i]) / float64(len(p.Files.Base))
 	}
-	return out
+	if !mixed {
+		fn(first, 1)
+		return
+	}
+	s.count = append(s.count[:0], make([]int, len(p.Files.Dirs))...)
+	for _, d := range p.Files.DirIndex {
+		s.count[d]++
+	}
+	clear(s.sum)
+	for i, d := range p.Files.Dirs {
+		s.sum[s.pointOf(d)] += s.count[i]
+	}
+	for point, n := range s.sum {
+		fn(point, float64(n)/float64(all))
+	}
 }
 
 // space computes what the move needs, mount by mount.
@@ -162,7 +209,8 @@ func (a *assessor) space() []SpaceNeed {
 	if env == nil || len(env.Mounts) == 0 || a.unread {
 		return nil
 	}
-	s := &space{mounts: env.Mounts, needs: map[string]*SpaceNeed{}, where: map[string]string{}}
+	s := &space{mounts: env.Mounts, needs: map[string]*SpaceNeed{}, sum: map[string]int{}}
+	s.split()
 	var download, saved, replaced, newSum, kernels int64
 	seen := map[string]bool{}
 	for i := range a.judged {
@@ -194,8 +242,7 @@ func (a *assessor) space() []SpaceNeed {
 		if isKernelImage(j.p.Name) && size > 0 {
 			kernels++
 		}
-		shares := s.shares(j.p)
-		for point, share := range shares {
+		s.shares(j.p, func(point string, share float64) {
 			switch {
 			case isLoader(j.p.Name) && strings.HasPrefix(point, "/boot/efi"):
 				// The new vendor's folder stands beside the old one until the end.
@@ -203,7 +250,7 @@ func (a *assessor) space() []SpaceNeed {
 			case grow > 0:
 				s.add(point, "growth of installed packages", int64(float64(grow)*share), 0)
 			}
-		}
+		})
 	}
 	for _, in := range a.closure.incoming {
 		if !seen[in.NEVRA] {

@@ -40,9 +40,15 @@ func (c *Catalog) Panels() []Panel { return slices.Clone(c.panels) }
 
 // Agent finds what is known of a package as an Agent.
 func (c *Catalog) Agent(pkg string) (Agent, bool) {
-	for _, a := range c.agents {
-		if ok, err := path.Match(a.Pattern, pkg); err == nil && ok {
-			return a, true
+	for i := range c.agents {
+		a := &c.agents[i]
+		if a.Pattern == pkg {
+			return *a, true
+		}
+		if strings.ContainsAny(a.Pattern, "*?[") {
+			if ok, err := path.Match(a.Pattern, pkg); err == nil && ok {
+				return *a, true
+			}
 		}
 	}
 	return Agent{}, false
