@@ -28,10 +28,7 @@ const caches = "/var/cache/almamigrate"
 var sources = []struct {
 	distro string
 	major  int
-	kinds  []string // AlmaLinux repositories that the host's enabled ones map to, beside the default ones
-}{
-	{"centos", 8, nil}, {"stream", 9, nil}, {"rocky", 9, nil}, {"oracle", 8, nil}, {"rhel", 9, nil},
-}
+}{{"centos", 8}, {"stream", 9}, {"rocky", 9}, {"oracle", 8}, {"rhel", 9}}
 
 // parseCheck validates a document against the shipped schema and decodes it.
 func parseCheck(t *testing.T, r Result) report.Check {
@@ -66,8 +63,10 @@ func TestCheckAgreesWithDNF(t *testing.T) {
 			t.Parallel()
 			h := NewHost(t, s.distro, s.major)
 			c := parseCheck(t, h.Almamigrate("check", "--json", "--quiet"))
-			rows := h.DistroSync()
-			compareVerdicts(t, c, rows)
+			// Oracle names the streams ol8 and ol, AlmaLinux rhel8 and rhel; the move
+			// renames them before it asks dnf, and check has it so already.
+			h.Must("sh", "-c", "sed -i 's/^stream=ol\\(8*\\)$/stream=rhel\\1/' /etc/dnf/modules.d/*.module")
+			compareVerdicts(t, c, h.DistroSync())
 
 			user := parseCheck(t, h.Do(Cmd{Args: []string{binary, "check", "--json", "--quiet"}, User: "nobody", Env: map[string]string{"HOME": "/tmp", "XDG_CACHE_HOME": "/tmp/nobody"}}))
 			if d := cmp.Diff(verdicts(c), verdicts(user)); d != "" {
@@ -354,6 +353,7 @@ func TestCheckChangesNothing(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			h := NewHost(t, c.distro, c.major, c.options...)
+			h.Must("find", "/etc", "/var", "-ls") // overlayfs marks its folders the first time that they are read
 			var first []string
 			for _, run := range []struct {
 				user    string
@@ -363,7 +363,7 @@ func TestCheckChangesNothing(t *testing.T) {
 				{"", []string{"check"}, []string{caches}},
 				{"", []string{"check", "--json"}, []string{caches}},
 				{"", []string{"check", "--json", "--offline"}, []string{caches}},
-				{"", []string{"inventory", "--json"}, nil},
+				{"", []string{"inventory", "--json"}, []string{caches}},
 				{"nobody", []string{"check", "--json", "--mirror", ServerURL(t) + "/almalinux", "--cache-dir", "/var/tmp/nobody"}, []string{"/var/tmp/nobody"}},
 				{"nobody", []string{"check", "--mirror", ServerURL(t) + "/almalinux", "--cache-dir", "/var/tmp/nobody"}, []string{"/var/tmp/nobody"}},
 			} {
@@ -386,8 +386,8 @@ func TestCheckChangesNothing(t *testing.T) {
 				}
 			}
 			// a host's processes are in a namespace of their own: what is left would still be there
-			out := h.Must("sh", "-c", binary+" check --quiet >/dev/null; for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline; echo; done")
-			if strings.Contains(out, binary+" ") {
+			out := h.Must("sh", "-c", binary+" check --quiet >/dev/null; readlink /proc/[0-9]*/exe")
+			if strings.Contains(out, "almamigrate") {
 				t.Errorf("a process runs on:\n%s", out)
 			}
 		})
@@ -440,7 +440,7 @@ exit $rc`}})
 	if d := cmp.Diff(verdicts(quiet), verdicts(busy)); d != "" {
 		t.Errorf("while dnf holds its locks (-alone +beside dnf):\n%s", d)
 	}
-	if r := h.Run("bash", "-c", "for i in 1 2 3 4 5; do "+binary+" check --quiet >/dev/null & done; rpm -e --test --nodeps tzdata && rpm --rebuilddb; rc=$?; wait; exit $rc"); r.Code != 0 {
+	if r := h.Run("bash", "-c", "for i in 1 2 3 4 5; do "+binary+" check --quiet >/dev/null & done; rpm -e --justdb --nodeps tzdata && rpm --import /mnt/world/keys/epel-8.asc; rc=$?; wait; exit $rc"); r.Code != 0 {
 		t.Errorf("rpm beside check: exit code %d\n%s", r.Code, r.Stderr)
 	}
 }

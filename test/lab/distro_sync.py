@@ -15,6 +15,8 @@ base.conf.cachedir = "/tmp/dnf"
 base.conf.persistdir = "/tmp/dnf-persist"
 base.conf.substitutions.update_from_etc("/", varsdir=base.conf.varsdir)
 major = base.conf.releasever
+if os.path.exists("/etc/dnf/plugins/versionlock.list"):
+    base.init_plugins(disabled_glob=["*"], enable_plugins=["versionlock"])
 base.read_all_repos()
 third = ("epel", "elrepo", "acme")
 for repo in list(base.repos.iter_enabled()):
@@ -26,6 +28,8 @@ for rid, r in alma["repos"].items():
     if r["kind"] in kinds:
         repo = base.repos.add_new_repo("almalinux-" + rid, base.conf, baseurl=[f"http://{labhost}{r['path']}"])
         repo.gpgcheck = False
+base.pre_configure_plugins()
+base.configure_plugins()
 base.fill_sack()
 base.distro_sync()
 try:
