@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,12 +20,13 @@ import (
 var ErrBusy = errors.New("the package manager is at work")
 
 // dnfLock is the file with the process id of whoever works on the rpm database
-// by dnf (dnf/lock.py: rpmdb_lock.pid in persistdir).
+// by dnf (dnf/lock.py: rpmdb_lock.pid in persistdir). dnf takes an flock on it
+// while it looks, and waits as long as another one has that.
 const dnfLock = "/var/lib/dnf/rpmdb_lock.pid"
 
 // HoldPackageManager refuses where rpm or dnf is at work, and keeps dnf away
-// until release is called or this process ends. rpm's own lock is only looked
-// at: our transactions need it.
+// until release is called or this process ends, however that happens: the lock
+// is the kernel's. rpm's own lock is only looked at: our transactions need it.
 func HoldPackageManager() (release func(), err error) {
 	if pid, err := rpmHolder(); err != nil || pid != 0 {
 		return nil, errors.Join(err, busy("rpm", pid))
@@ -32,29 +34,65 @@ func HoldPackageManager() (release func(), err error) {
 	if _, err := os.Stat(filepath.Dir(dnfLock)); errors.Is(err, fs.ErrNotExist) {
 		return func() {}, nil // no dnf here
 	}
-	fd, err := unix.Open(dnfLock, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o644)
+	f, err := os.OpenFile(dnfLock, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open %s: %w", dnfLock, err)
 	}
-	f := os.NewFile(uintptr(fd), dnfLock)
-	defer f.Close()
-	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
 		return nil, busy("dnf", -1)
 	}
 	buf := make([]byte, 20)
 	n, _ := f.Read(buf)
-	if pid, err := strconv.Atoi(strings.TrimSpace(string(buf[:n]))); err == nil && pid != os.Getpid() {
-		if _, err := os.Stat(fmt.Sprintf("/proc/%d/stat", pid)); err == nil {
-			return nil, busy("dnf", pid)
-		}
+	if pid, err := strconv.Atoi(strings.TrimSpace(string(buf[:n]))); err == nil && holds(pid, f) {
+		_ = f.Close()
+		return nil, busy("dnf", pid)
 	}
+	// An empty file is nobody's to dnf.
 	if err := f.Truncate(0); err != nil {
+		_ = f.Close()
 		return nil, fmt.Errorf("cannot lock %s: %w", dnfLock, err)
 	}
-	if _, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0); err != nil {
-		return nil, fmt.Errorf("cannot lock %s: %w", dnfLock, err)
+	return func() {
+		_ = os.Remove(dnfLock)
+		_ = f.Close()
+	}, nil
+}
+
+// holds tells whether a process can be the one that wrote its id to a file: it
+// lives, is no mere thread, and is not younger than the file, as one is that
+// got the id of a holder that was killed.
+func holds(pid int, f *os.File) bool {
+	if pid <= 0 || pid == os.Getpid() {
+		return false
 	}
-	return func() { _ = os.Remove(dnfLock) }, nil
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil || !strings.Contains(string(status), fmt.Sprintf("\nTgid:\t%d\n", pid)) {
+		return false
+	}
+	st, err := f.Stat()
+	start, ok := started(pid)
+	return err != nil || !ok || !start.After(st.ModTime().Add(50*time.Millisecond))
+}
+
+// started tells when a process began: field 22 of /proc/PID/stat, hundredths
+// of a second since boot (proc(5)).
+func started(pid int) (time.Time, bool) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return time.Time{}, false
+	}
+	// The second field is the program's name in brackets, and may hold anything.
+	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
+	if len(fields) < 20 {
+		return time.Time{}, false
+	}
+	ticks, err := strconv.ParseInt(fields[19], 10, 64)
+	var up unix.Timespec
+	if err != nil || unix.ClockGettime(unix.CLOCK_BOOTTIME, &up) != nil {
+		return time.Time{}, false
+	}
+	return time.Now().Add(-time.Duration(up.Nano()) + time.Duration(ticks)*10*time.Millisecond), true
 }
 
 func busy(who string, pid int) error {

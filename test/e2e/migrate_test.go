@@ -36,6 +36,7 @@ for p in sys.stdin.read().split("\0"):
 var notCompared = []string{
 	"/var/lib/almamigrate", "/var/cache/almamigrate", "/var/log", "/var/lib/rpm", "/usr/lib/sysimage/rpm", "/var/cache/dnf",
 	"/etc/almamigrate", "/etc/pki/almamigrate", "/etc/dnf/vars/labhost",
+	"/var/lib/dnf/rpmdb_lock.pid", // empty: dnf's lock, which the kernel took from a killed run
 }
 
 // touched lists every path that the host changed since it was made.
