@@ -19,12 +19,11 @@ var pageText string
 // pageTemplate is parsed at the first use: no other command pays for it.
 var pageTemplate = sync.OnceValues(func() (*template.Template, error) {
 	return template.New("page").Funcs(template.FuncMap{
-		"s":      func(v any) string { return Safe(fmt.Sprint(v)) },
-		"time":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
-		"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"mib":    func(n any) string { return mib(n) },
-		"join":   func(l []string) string { return Safe(strings.Join(l, ", ")) },
-		"anchor": func(id string) string { return "f-" + strings.ReplaceAll(id, ".", "-") },
+		"s":    func(v any) string { return Safe(fmt.Sprint(v)) },
+		"time": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
+		"iso":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"mib":  func(n any) string { return mib(n) },
+		"join": func(l []string) string { return Safe(strings.Join(l, ", ")) },
 	}).Parse(pageText)
 })
 
@@ -48,7 +47,7 @@ type pageData struct {
 	Groups             []pageGroup
 	ModuleRows         []assess.ModuleResult // those that do not just stay
 	Calm               int                   // modules that do
-	Boot               []assess.Finding
+	Boot               []pageFinding
 	Download           int64
 	Blocking, Warnings int
 	Timeline           *pageTimeline
@@ -65,7 +64,32 @@ type pageGroup struct {
 type pageSeverity struct {
 	Severity assess.Severity
 	Title    string
-	Findings []assess.Finding
+	Findings []pageFinding
+}
+
+// pageFinding is a finding with a name to link to, its own on the page.
+type pageFinding struct {
+	assess.Finding
+	Anchor string
+}
+
+// pageFindings names the findings: f-pkg-older, f-pkg-older-2.
+func pageFindings(list []assess.Finding) []pageFinding {
+	seen := map[string]int{}
+	out := make([]pageFinding, 0, len(list))
+	for _, f := range list {
+		a := "f-" + strings.Map(func(r rune) rune {
+			if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+				return r
+			}
+			return '-'
+		}, f.ID)
+		if seen[a]++; seen[a] > 1 {
+			a = fmt.Sprintf("%s-%d", a, seen[a])
+		}
+		out = append(out, pageFinding{f, a})
+	}
+	return out
 }
 
 var verdictSentences = map[assess.Verdict]string{
@@ -110,12 +134,13 @@ func (r *Report) WriteHTML(w io.Writer, points []Point) error {
 	for _, p := range r.Incoming {
 		d.Download += p.Size
 	}
+	all := pageFindings(r.Findings)
 	for _, s := range []struct {
 		s assess.Severity
 		t string
 	}{{assess.Blocker, "Blockers"}, {assess.Warning, "Warnings"}, {assess.Info, "Good to know"}} {
-		var list []assess.Finding
-		for _, f := range r.Findings {
+		var list []pageFinding
+		for _, f := range all {
 			if f.Severity == s.s {
 				list = append(list, f)
 			}
@@ -124,8 +149,8 @@ func (r *Report) WriteHTML(w io.Writer, points []Point) error {
 			d.Severities = append(d.Severities, pageSeverity{s.s, s.t, list})
 		}
 	}
-	for _, f := range r.Findings {
-		if area, _, _ := strings.Cut(f.ID, "."); area == "boot" || area == "disk" || area == "space" || area == "esp" {
+	for _, f := range all {
+		if area, _, _ := strings.Cut(f.ID, "."); area == "boot" || area == "space" || area == "fs" || area == "secureboot" {
 			d.Boot = append(d.Boot, f)
 		}
 	}
@@ -153,6 +178,15 @@ func className(v assess.Verdict) string {
 		return string(v)
 	}
 	return string(assess.Unknown)
+}
+
+// severityClass does the same for severities.
+func severityClass(v assess.Severity) string {
+	switch v {
+	case assess.Blocker, assess.Warning:
+		return string(v)
+	}
+	return string(assess.Info)
 }
 
 // pageTimeline is the bars of the earlier reports, in units of the SVG.

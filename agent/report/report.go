@@ -46,6 +46,9 @@ func NewReport(c *Check, failure *Failure) *Report {
 	r := &Report{Failure: failure, Delivery: []Delivery{}}
 	if c != nil {
 		r.Check = *c
+		if r.Modules == nil {
+			r.Modules = []assess.ModuleResult{}
+		}
 	} else {
 		r.Check = Check{
 			SchemaVersion: SchemaVersion, Verdict: assess.Unknown, Findings: []assess.Finding{}, Packages: []assess.PackageResult{},
