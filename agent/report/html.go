@@ -19,11 +19,12 @@ var pageText string
 // pageTemplate is parsed at the first use: no other command pays for it.
 var pageTemplate = sync.OnceValues(func() (*template.Template, error) {
 	return template.New("page").Funcs(template.FuncMap{
-		"s":    func(v any) string { return Safe(fmt.Sprint(v)) },
-		"time": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
-		"iso":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"mib":  func(n any) string { return mib(n) },
-		"join": func(l []string) string { return Safe(strings.Join(l, ", ")) },
+		"s":     func(v any) string { return Safe(fmt.Sprint(v)) },
+		"time":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
+		"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"mib":   func(n any) string { return mib(n) },
+		"class": severityClass,
+		"join":  func(l []string) string { return Safe(strings.Join(l, ", ")) },
 	}).Parse(pageText)
 })
 
