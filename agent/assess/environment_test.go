@@ -175,6 +175,19 @@ func init() {
 	}), "warning boot.entry-broken")
 	add("default gone", warn, env(func(e *inventory.Environment) { e.Loader.Default = machineID + "-4.18.0-1.el8.x86_64" }), "warning boot.default-missing")
 	add("default by number", ready, env(func(e *inventory.Environment) { e.Loader.Default = "0" }))
+	add("grub.cfg cut off", warn, env(func(e *inventory.Environment) {
+		e.Loader.ConfigProblem = "it ends in the middle of /etc/grub.d/10_linux"
+	}), "warning boot.grub-config")
+	older := boot.BLSEntry{File: machineID + "-4.18.0-80.el8.x86_64", Machine: machineID, Version: "4.18.0-80.el8.x86_64", Linux: "/vmlinuz-4.18.0-80.el8.x86_64"}
+	add("older kernel is the default", warn, env(func(e *inventory.Environment) {
+		e.Loader.Entries, e.Loader.Default = append(e.Loader.Entries, older), older.File
+	}), "warning boot.default-other")
+	add("older kernel is there", ready, env(func(e *inventory.Environment) { e.Loader.Entries = append(e.Loader.Entries, older) }))
+	add("new kernels are no default", warn, env(func(e *inventory.Environment) { e.KernelChoice.Update = "no" }), "warning boot.default-kernel-type")
+	add("uek is the default", warn, env(func(e *inventory.Environment) { e.KernelChoice.Package = "kernel-uek" }), "warning boot.default-kernel-type")
+	add("standard kernels are the default", ready, env(func(e *inventory.Environment) {
+		e.KernelChoice = inventory.KernelChoice{Update: "yes", Package: "kernel-core"}
+	}))
 	add("cloned host", warn, env(func(e *inventory.Environment) { e.OtherMachine = []string{e.Loader.Entries[0].File} }), "warning boot.other-machine-id")
 	add("runs uek", warn, func(w *world) {
 		e := w.inv.Environment

@@ -75,6 +75,14 @@ func (a *assessor) findLoader() {
 			Remedy: Remedy{Text: "add the new kernel to its configuration before the reboot", Command: "cat " + shellWord(l.Config)},
 		})
 	}
+	if l.ConfigProblem != "" {
+		a.raise(Finding{
+			ID: idBootGrubConfig, Severity: Warning, Resources: []Resource{{"file", l.Config, l.ConfigProblem}},
+			Title:  "GRUB's configuration is not whole: " + l.ConfigProblem,
+			Detail: "The host may stop at GRUB's prompt at the next boot.",
+			Remedy: Remedy{Text: "make it anew", Command: "grub2-mkconfig -o " + shellWord(l.Config)},
+		})
+	}
 	if l.EnvProblem != "" {
 		a.raise(Finding{
 			ID: idBootGrubenv, Severity: Warning, Resources: []Resource{{"file", l.EnvFile, l.EnvProblem}},
@@ -125,6 +133,7 @@ func (a *assessor) findEntries() {
 			Remedy: Remedy{Text: "choose a default", Command: "grubby --set-default-index=0"},
 		})
 	}
+	a.findDefault()
 	if n := len(env.OtherMachine); n > 0 {
 		var res []Resource
 		for _, f := range env.OtherMachine {
@@ -136,6 +145,44 @@ func (a *assessor) findEntries() {
 			Detail: "The host was cloned or its /etc/machine-id changed. A new kernel gets an entry of its own; those stay, never updated, and may stay the default.",
 			Remedy: Remedy{Text: "make the entries anew, then remove the old ones", Command: "ls /boot/loader/entries; cat /etc/machine-id"},
 		})
+	}
+}
+
+// findDefault looks at which kernel the next boot starts.
+func (a *assessor) findDefault() {
+	env := a.inv.Environment
+	if c := env.KernelChoice; c.Update == "no" || c.Package != "" && c.Package != "kernel" && c.Package != "kernel-core" {
+		what := "DEFAULTKERNEL=" + c.Package
+		if c.Update == "no" {
+			what = "UPDATEDEFAULT=no"
+		}
+		a.raise(Finding{
+			ID: idBootKernelChoice, Severity: Warning, Resources: []Resource{{"file", "/etc/sysconfig/kernel", what}},
+			Title:  "AlmaLinux's kernel would not become the default: " + what,
+			Detail: "It is installed, and the host goes on to start the old one, for which there are no more updates.",
+			Remedy: Remedy{Text: "let new standard kernels become the default", Command: "sed -i 's/^UPDATEDEFAULT=.*/UPDATEDEFAULT=yes/; s/^DEFAULTKERNEL=.*/DEFAULTKERNEL=kernel-core/' /etc/sysconfig/kernel"},
+		})
+	}
+	run := a.runningKernel()
+	if run == nil {
+		return
+	}
+	newest := run.Release
+	for _, k := range env.Kernels { // oldest first
+		if k.Name == run.Name {
+			newest = k.Release
+		}
+	}
+	for _, e := range env.Loader.Entries {
+		if (e.File == env.Loader.Default || e.Title == env.Loader.Default) && e.Version != "" && e.Version != run.Release && e.Version != newest {
+			a.raise(Finding{
+				ID: idBootDefaultOther, Severity: Warning, Resources: []Resource{{"file", "/boot/loader/entries/" + e.File + ".conf", e.Version}},
+				Title:  "the next boot would start " + e.Version + ", not the kernel that runs",
+				Detail: "The default entry names neither the running kernel " + run.Release + " nor the newest one of its kind.",
+				Remedy: Remedy{Text: "set the default that you want", Command: "grubby --set-default=/boot/vmlinuz-" + shellWord(run.Release)},
+			})
+			return
+		}
 	}
 }
 

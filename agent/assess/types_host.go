@@ -19,6 +19,9 @@ const (
 	idBootEntryBroken     = "boot.entry-broken"
 	idBootDefaultGone     = "boot.default-missing"
 	idBootOtherMachine    = "boot.other-machine-id"
+	idBootGrubConfig      = "boot.grub-config"
+	idBootDefaultOther    = "boot.default-other"
+	idBootKernelChoice    = "boot.default-kernel-type"
 	idBootKernelForeign   = "boot.kernel-flavour"
 	idBootKernelOutside   = "boot.kernel-unowned"
 	idBootLivePatch       = "boot.live-patch"
@@ -143,6 +146,24 @@ var hostFindingTypes = []FindingType{
 		Meaning: "grubenv's saved_entry names an entry that is not in /boot/loader/entries.",
 		Why:     "Which kernel starts is then left to the order of the entries.",
 		Action:  "Set a default with grubby, and see that it is the one that runs.",
+	},
+	{
+		ID: idBootGrubConfig, Title: "GRUB's configuration is not whole", Severities: []Severity{Warning},
+		Meaning: "grub.cfg ends in the middle of a section, as on a full disk, or has no entry that could be started.",
+		Why:     "The host may stop at GRUB's prompt at the next boot, with any kernel.",
+		Action:  "Make it anew: grub2-mkconfig -o FILE, with the same file that the finding names.",
+	},
+	{
+		ID: idBootDefaultOther, Title: "Another kernel than the running one is the default", Severities: []Severity{Warning},
+		Meaning: "The default boot entry names neither the running kernel nor the newest one of its kind.",
+		Why:     "The next boot starts a kernel that is not the one that works now; whether that was meant, only you know.",
+		Action:  "Set the default that you want before the move: grubby --set-default.",
+	},
+	{
+		ID: idBootKernelChoice, Title: "New kernels do not become the default", Severities: []Severity{Warning},
+		Meaning: "/etc/sysconfig/kernel says UPDATEDEFAULT=no, or DEFAULTKERNEL names another kernel package than the standard one.",
+		Why:     "AlmaLinux's kernel is installed, and the host goes on to start the old one, without updates.",
+		Action:  "Set UPDATEDEFAULT=yes and DEFAULTKERNEL=kernel-core (EL 7: kernel) before the move, or set the default by hand after it.",
 	},
 	{
 		ID: idBootOtherMachine, Title: "Boot entries of another machine id", Severities: []Severity{Warning},

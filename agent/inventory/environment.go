@@ -26,9 +26,10 @@ type Environment struct {
 	Kernels      []InstalledKernel  `json:"kernels,omitempty"`       // installed kernels, oldest first
 	RunningOwner string             `json:"running_owner,omitempty"` // NEVRA of the package that owns the running kernel's modules; live
 	BootFiles    []boot.KernelFiles `json:"boot_files,omitempty"`    // kernels in /boot with their sizes
-	LivePatches  []string           `json:"live_patches,omitempty"`  // loaded kernel live patches; live
-	Mounts       []Mount            `json:"mounts,omitempty"`        // those that a move could meet; live
-	Flagged      []FlaggedFile      `json:"flagged,omitempty"`       // files that chattr keeps from changing
+	KernelChoice KernelChoice       `json:"kernel_choice"`
+	LivePatches  []string           `json:"live_patches,omitempty"` // loaded kernel live patches; live
+	Mounts       []Mount            `json:"mounts,omitempty"`       // those that a move could meet; live
+	Flagged      []FlaggedFile      `json:"flagged,omitempty"`      // files that chattr keeps from changing
 	SELinux      SELinux            `json:"selinux"`
 	FIPSPolicy   string             `json:"fips_policy,omitempty"` // /etc/crypto-policies/config, e.g. "DEFAULT"
 	Management   []Management       `json:"management,omitempty"`
@@ -61,6 +62,12 @@ type InstalledKernel struct {
 	Name      string `json:"name"`    // the package's name
 	Flavour   string `json:"flavour"` // see the constants
 	Installed int64  `json:"install_time"`
+}
+
+// KernelChoice is /etc/sysconfig/kernel: which new kernels become the default.
+type KernelChoice struct {
+	Update  string `json:"update,omitempty"`  // UPDATEDEFAULT: yes, no
+	Package string `json:"package,omitempty"` // DEFAULTKERNEL: a package's name
 }
 
 // The flavours of kernels.
@@ -207,6 +214,7 @@ func (t *taker) environment(live bool) {
 	x := &reader{t: t, r: r, live: live, env: &Environment{}}
 	x.boot()
 	x.kernels()
+	x.kernelChoice()
 	x.files()
 	x.selinux()
 	x.managers()
@@ -261,6 +269,20 @@ func (x *reader) files() {
 	}
 	if l := x.lines("/etc/crypto-policies/config"); len(l) > 0 {
 		x.env.FIPSPolicy = l[0]
+	}
+}
+
+// kernelChoice reads what new-kernel-pkg and the kernel's scripts ask before
+// they make a new kernel the default.
+func (x *reader) kernelChoice() {
+	for _, l := range x.lines("/etc/sysconfig/kernel") {
+		k, v, _ := strings.Cut(l, "=")
+		switch v = strings.Trim(strings.TrimSpace(v), `"'`); strings.TrimSpace(k) {
+		case "UPDATEDEFAULT":
+			x.env.KernelChoice.Update = strings.ToLower(v)
+		case "DEFAULTKERNEL":
+			x.env.KernelChoice.Package = v
+		}
 	}
 }
 

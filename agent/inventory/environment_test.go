@@ -146,6 +146,7 @@ func liveHost() map[string]string {
 		"etc/salt/minion.d/susemanager.conf": "master: uyuni.example.org\nserver_id_use_crc: adler32\n",
 		"etc/sysconfig/rhn/systemid":         "<xml/>",
 		"etc/crypto-policies/config":         "DEFAULT\n",
+		"etc/sysconfig/kernel":               "# comment\nUPDATEDEFAULT=yes\nDEFAULTKERNEL=\"kernel-uek\"\n",
 		"run/reboot-required":                "",
 		"proc/4711/comm":                     "dnf\n",
 		"proc/4711/stat":                     "4711 (dnf) S 1\n",
@@ -209,6 +210,7 @@ func TestEnvironment(t *testing.T) {
 	if len(e.BootFiles) != 1 || e.BootFiles[0].Bytes() != 16 {
 		t.Errorf("boot files %+v", e.BootFiles)
 	}
+	diff("kernel choice", inventory.KernelChoice{Update: "yes", Package: "kernel-uek"}, e.KernelChoice)
 	diff("live patches", []string{"kpatch_4_18_0_348_1_1"}, e.LivePatches)
 	var mounts []string
 	for _, m := range e.Mounts {

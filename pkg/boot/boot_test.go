@@ -258,6 +258,22 @@ func grubenv(lines string) string {
 	return s + strings.Repeat("#", 1024-len(s))
 }
 
+func TestConfigProblem(t *testing.T) {
+	whole := "### BEGIN /etc/grub.d/00_header ###\nset pager=1\n### END /etc/grub.d/00_header ###\n\n### BEGIN /etc/grub.d/10_linux ###\ninsmod part_gpt\nblscfg\n### END /etc/grub.d/10_linux ###\n"
+	for text, want := range map[string]string{
+		whole: "",
+		"menuentry 'CentOS' {\n  linux16 /vmlinuz\n}\n":   "",
+		"search --set=dev\nconfigfile $prefix/grub.cfg\n": "",
+		whole[:len(whole)-20]:                             "it ends in the middle of /etc/grub.d/10_linux",
+		"set default=0\n":                                 "it has no entry that could be started",
+	} {
+		l, err := boot.ReadLoader(hostDir(t, map[string]string{"boot/grub2/grub.cfg": text}))
+		if err != nil || l.ConfigProblem != want {
+			t.Errorf("%q: %q, %v, want %q", text, l.ConfigProblem, err, want)
+		}
+	}
+}
+
 func TestLoader(t *testing.T) {
 	entry := "title CentOS Linux (4.18.0-348.el8.x86_64) 8\nversion 4.18.0-348.el8.x86_64\nlinux /vmlinuz-4.18.0-348.el8.x86_64\n" +
 		"initrd /initramfs-4.18.0-348.el8.x86_64.img $tuned_initrd\n# a comment\noptions $kernelopts\ngrub_users $grub_users\n"

@@ -130,15 +130,18 @@ func ParseGrubEnv(data []byte) (map[string]string, error) {
 
 // Loader is what starts the kernel after the firmware.
 type Loader struct {
-	Kind       string            `json:"kind"` // grub2, grub-legacy, systemd-boot, zipl, extlinux, unknown
-	Config     string            `json:"config,omitempty"`
-	EnvFile    string            `json:"env_file,omitempty"` // after following links
-	Env        map[string]string `json:"env,omitempty"`
-	EnvProblem string            `json:"env_problem,omitempty"`
-	BLS        bool              `json:"bls"` // the configuration reads /boot/loader/entries
-	Entries    []BLSEntry        `json:"entries"`
-	Default    string            `json:"default,omitempty"` // saved_entry: an id, a title or a number
-	Disabled   bool              `json:"bls_disabled"`      // GRUB_ENABLE_BLSCFG=false
+	Kind   string `json:"kind"` // grub2, grub-legacy, systemd-boot, zipl, extlinux, unknown
+	Config string `json:"config,omitempty"`
+	// ConfigProblem says why GRUB's configuration cannot be whole: no menu in
+	// it, or cut off in the middle.
+	ConfigProblem string            `json:"config_problem,omitempty"`
+	EnvFile       string            `json:"env_file,omitempty"` // after following links
+	Env           map[string]string `json:"env,omitempty"`
+	EnvProblem    string            `json:"env_problem,omitempty"`
+	BLS           bool              `json:"bls"` // the configuration reads /boot/loader/entries
+	Entries       []BLSEntry        `json:"entries"`
+	Default       string            `json:"default,omitempty"` // saved_entry: an id, a title or a number
+	Disabled      bool              `json:"bls_disabled"`      // GRUB_ENABLE_BLSCFG=false
 }
 
 // grubConfigs are the places of EL's grub.cfg; the first that exists counts.
@@ -148,6 +151,33 @@ var grubConfigs = []string{
 	"/boot/grub2/grub.cfg", "/etc/grub2.cfg", "/etc/grub2-efi.cfg",
 	"/boot/efi/EFI/redhat/grub.cfg", "/boot/efi/EFI/centos/grub.cfg", "/boot/efi/EFI/rocky/grub.cfg",
 	"/boot/efi/EFI/almalinux/grub.cfg", "/boot/efi/EFI/fedora/grub.cfg",
+}
+
+// configProblem looks at a grub.cfg as grub2-mkconfig writes it: the output of
+// each script of /etc/grub.d stands between "### BEGIN NAME ###" and
+// "### END NAME ###". Files written by hand have no such lines.
+func configProblem(text []byte) string {
+	open := ""
+	menu := false
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		if name, ok := strings.CutPrefix(line, "### BEGIN "); ok {
+			open = strings.TrimSuffix(name, " ###")
+		}
+		if line == "### END "+open+" ###" {
+			open = ""
+		}
+		for _, word := range []string{"menuentry ", "blscfg", "configfile ", "linux", "submenu ", "source "} {
+			menu = menu || strings.HasPrefix(line, word)
+		}
+	}
+	switch {
+	case open != "":
+		return "it ends in the middle of " + open
+	case !menu:
+		return "it has no entry that could be started"
+	}
+	return ""
 }
 
 // ReadLoader reads the boot loader's configuration.
@@ -177,6 +207,9 @@ func ReadLoader(r *rootfs.Root) (Loader, error) {
 				break
 			}
 		}
+	}
+	if l.Kind == "grub2" {
+		l.ConfigProblem = configProblem(text)
 	}
 	l.BLS = bytes.Contains(text, []byte("blscfg")) || l.Kind == "zipl" || l.Kind == "systemd-boot"
 	if data, err := r.ReadFile("/etc/default/grub", maxBootFile); err == nil {
