@@ -58,13 +58,16 @@ func (t *taker) kernel() {
 
 // kernelReader gathers what the kernel says.
 type kernelReader struct {
-	t     *taker
-	h     *kmod.Host
-	tree  *kmod.Tree
-	conf  *kmod.Modprobe
-	k     Kernel
-	at    map[string]int // index of a module in k.Modules
-	lists []boot.Trust
+	t       *taker
+	h       *kmod.Host
+	tree    *kmod.Tree
+	conf    *kmod.Modprobe
+	k       Kernel
+	at      map[string]int    // index of a module in k.Modules
+	depends map[string][]byte // lines of modules.dep
+	chains  []storageChain
+	cards   []kmod.NetCard
+	lists   []boot.Trust
 }
 
 func (r *kernelReader) skip(what string, err error) {
@@ -90,7 +93,16 @@ func (r *kernelReader) modules(loaded []kmod.Loaded) {
 		r.skip("/proc/sys/kernel/tainted", err)
 	}
 	if r.k.Release != "" {
-		if r.tree, err = r.h.Tree(r.k.Release); err == nil {
+		names := make(map[string]bool, len(loaded))
+		for _, l := range loaded {
+			names[l.Name] = true
+		}
+		root, err := rootfs.Open(r.t.h.Root)
+		if err == nil {
+			r.tree, err = r.readTree(root, r.k.Release, names)
+			_ = root.Close()
+		}
+		if err == nil {
 			r.k.Tree = r.k.Release
 		} else {
 			r.tree = nil
@@ -149,7 +161,7 @@ func (r *kernelReader) need(name, role, why string) {
 		if r.tree == nil {
 			continue
 		}
-		for _, d := range r.tree.Depends[n] {
+		for _, d := range r.dependsOn(n) {
 			r.note(d, role, "needed by "+n)
 		}
 	}
@@ -170,15 +182,17 @@ func (r *kernelReader) needed() {
 			r.skip("what "+p.point+" is on", err)
 			continue
 		}
+		r.chains = append(r.chains, storageChain{p.role, st})
 		for _, n := range st.Needs {
 			if !n.Builtin {
 				r.need(n.Name, p.role, p.point+": "+n.Why)
 			}
 		}
 	}
-	cards, err := r.h.NetCards()
+	var err error
+	r.cards, err = r.h.NetCards()
 	r.skip("network cards", err)
-	for _, c := range cards {
+	for _, c := range r.cards {
 		if c.Virtual {
 			continue
 		}
@@ -228,7 +242,7 @@ func (r *kernelReader) initramfs() {
 }
 
 func (r *kernelReader) devices() {
-	list, err := r.h.Devices()
+	list, err := r.h.BoundDevices()
 	r.skip("devices", err)
 	roles := r.deviceRoles()
 	for _, d := range list {
@@ -243,24 +257,26 @@ func (r *kernelReader) devices() {
 	}
 }
 
+// storageChain is what a mount point hangs on, and the role that it gives.
+type storageChain struct {
+	role    string
+	storage *kmod.Storage
+}
+
 // deviceRoles maps the folders of devices that root, /boot or a network card
 // hang on.
 func (r *kernelReader) deviceRoles() map[string]string {
 	roles := map[string]string{}
-	cards, _ := r.h.NetCards()
-	for _, c := range cards {
+	for _, c := range r.cards {
 		for _, d := range c.Devices {
 			roles[d.Path] = RoleNetwork
 		}
 	}
-	for _, p := range []struct{ point, role string }{{"/boot", RoleBoot}, {"/", RoleRoot}} {
-		st, err := r.h.StorageOf(p.point)
-		if err != nil {
-			continue
-		}
-		for _, n := range st.Nodes {
+	// Root last: its role is the one that counts.
+	for i := len(r.chains) - 1; i >= 0; i-- {
+		for _, n := range r.chains[i].storage.Nodes {
 			for _, d := range n.Devices {
-				roles[d.Path] = p.role
+				roles[d.Path] = r.chains[i].role
 			}
 		}
 	}
