@@ -60,6 +60,16 @@ func (w *world) at(point string, change func(*inventory.Mount)) {
 	w.t.Fatalf("no mount %s", point)
 }
 
+// runs makes another installed kernel the running one and the default.
+func (w *world) runs(k inventory.InstalledKernel) {
+	e := w.inv.Environment
+	w.inv.Host.Kernel = k.Release
+	e.Kernels = append(e.Kernels, k)
+	id := machineID + "-" + k.Release
+	e.Loader.Default = id
+	e.Loader.Entries = append(e.Loader.Entries, boot.BLSEntry{File: id, Machine: machineID, Version: k.Release, Linux: "/vmlinuz-" + k.Release})
+}
+
 // newKernel is a kernel update that the move brings.
 func newKernel(w *world) {
 	w.install("centos", pkg("kernel-core-4.18.0-348.el8.x86_64", provides("installonlypkg(kernel)")))
@@ -190,9 +200,7 @@ func init() {
 	}))
 	add("cloned host", warn, env(func(e *inventory.Environment) { e.OtherMachine = []string{e.Loader.Entries[0].File} }), "warning boot.other-machine-id")
 	add("runs uek", warn, func(w *world) {
-		e := w.inv.Environment
-		w.inv.Host.Kernel = "5.15.0-206.153.7.el8uek.x86_64"
-		e.Kernels = append(e.Kernels, inventory.InstalledKernel{Release: w.inv.Host.Kernel, Package: "kernel-uek-core-5.15.0-206.153.7.el8uek.x86_64", Name: "kernel-uek-core", Flavour: inventory.FlavourUEK})
+		w.runs(inventory.InstalledKernel{Release: "5.15.0-206.153.7.el8uek.x86_64", Package: "kernel-uek-core-5.15.0-206.153.7.el8uek.x86_64", Name: "kernel-uek-core", Flavour: inventory.FlavourUEK})
 	}, "warning boot.kernel-flavour")
 	add("runs a provider's kernel", warn, func(w *world) {
 		w.inv.Host.Kernel, w.inv.Environment.RunningOwner = "6.1.10-x86_64-linode159", ""
@@ -316,8 +324,7 @@ func init() {
 	add("root on btrfs", blocked, func(w *world) { w.at("/", func(m *inventory.Mount) { m.FSType = "btrfs" }) }, "blocker fs.btrfs")
 	add("root on btrfs with elrepo's kernel", warn, func(w *world) {
 		w.at("/", func(m *inventory.Mount) { m.FSType = "btrfs" })
-		w.inv.Host.Kernel = "6.8.9-1.el8.elrepo.x86_64"
-		w.inv.Environment.Kernels = append(w.inv.Environment.Kernels, inventory.InstalledKernel{Release: w.inv.Host.Kernel, Package: "kernel-ml-core-6.8.9-1.el8.elrepo.x86_64", Name: "kernel-ml-core", Flavour: inventory.FlavourML})
+		w.runs(inventory.InstalledKernel{Release: "6.8.9-1.el8.elrepo.x86_64", Package: "kernel-ml-core-6.8.9-1.el8.elrepo.x86_64", Name: "kernel-ml-core", Flavour: inventory.FlavourML})
 	}, "warning boot.kernel-flavour", "warning fs.btrfs")
 	add("data on btrfs", ready, env(func(e *inventory.Environment) {
 		e.Mounts = append(e.Mounts, inventory.Mount{Point: "/opt", FSType: "btrfs", Holds: []string{"/opt"}})
