@@ -27,6 +27,7 @@ func (a *app) ask(ctx context.Context, command string) error {
 		}
 	case <-ctx.Done():
 		_, _ = fmt.Fprintln(a.err)
+		return &UserError{Msg: "interrupted; nothing was changed", Hint: command, Code: ExitInterrupted}
 	}
 	return &UserError{Msg: "not confirmed; nothing was changed", Hint: command, Code: ExitError}
 }

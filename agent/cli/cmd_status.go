@@ -47,7 +47,7 @@ command leads on.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if follow {
 				if dir, running := unitRunning(cmd.Context()); running {
-					return a.follow(cmd.Context(), dir, 0)
+					return a.watch(cmd.Context(), dir)
 				}
 			}
 			return a.status(cmd.Context(), reboot)
@@ -56,6 +56,22 @@ command leads on.`,
 	c.Flags().BoolVar(&follow, "follow", false, "watch the run that is at work in almamigrate-run.service until its end, and exit with its code")
 	c.Flags().BoolVar(&reboot, "reboot-required", false, "exit with 100 if a reboot is required, with 0 if not")
 	return c
+}
+
+// watch follows a run. With --json the one document is the status at its end.
+func (a *app) watch(ctx context.Context, dir runFolder) error {
+	if !a.json {
+		return a.follow(ctx, dir, a.out, 0)
+	}
+	err := a.follow(ctx, dir, a.err, 0)
+	var done *finished
+	if err != nil && !errors.As(err, &done) {
+		return err
+	}
+	if serr := a.status(ctx, false); serr != nil && !errors.As(serr, &done) {
+		return serr
+	}
+	return err
 }
 
 func (a *app) status(ctx context.Context, reboot bool) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,7 +102,7 @@ func (a *app) inUnit(ctx context.Context, r request) error {
 		return errors.Join(err, os.RemoveAll(string(dir)))
 	}
 	a.note("Running as %s: it goes on without this terminal. Ctrl-C only stops watching.", unitName)
-	return a.follow(ctx, dir, r.progressFD)
+	return a.follow(ctx, dir, a.out, r.progressFD)
 }
 
 func absolute(path string) string {
@@ -244,8 +245,8 @@ const lostSystemd = time.Minute
 
 // follow shows what the unit tells until it has ended, and ends with its exit
 // code. Ending the follower does not end the unit.
-func (a *app) follow(ctx context.Context, dir runFolder, progressFD int) error {
-	t, err := dir.tail(a.out, a.err, progressFD)
+func (a *app) follow(ctx context.Context, dir runFolder, out io.Writer, progressFD int) error {
+	t, err := dir.tail(out, a.err, progressFD)
 	if err != nil {
 		return err
 	}

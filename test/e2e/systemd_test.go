@@ -3,10 +3,10 @@ package e2e
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -151,25 +151,37 @@ func (m *Machine) Until(what string, ok func() bool) {
 		m.Run("sh", "-c", "journalctl --no-pager -n 30; tail -n 30 /var/log/almamigrate/run-*/run.log").Stdout)
 }
 
-// faulty builds the program with fault points and returns its name in hosts.
+// faulty builds the program with fault points, once, and returns its name in
+// hosts.
 func faulty(t testing.TB) string {
 	t.Helper()
 	root := realdata.ProjectRoot(t)
-	if err := os.MkdirAll(filepath.Join(root, "bin"), 0o755); err != nil {
+	if err := buildFaulty(root); err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp(filepath.Join(root, "bin"), "faultinject-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("go", "build", "-tags", "faultinject", "-o", filepath.Join(dir, "almamigrate"), "./agent/almamigrate")
-	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("cannot build with fault points: %v\n%s", err, out)
-	}
-	return "/mnt/project" + strings.TrimPrefix(filepath.Join(dir, "almamigrate"), root)
+	return "/mnt/project/bin/faultinject/almamigrate"
+}
+
+var (
+	faultyOnce sync.Once
+	errFaulty  error
+)
+
+func buildFaulty(root string) error {
+	faultyOnce.Do(func() {
+		dir := filepath.Join(root, "bin", "faultinject")
+		if errFaulty = os.MkdirAll(dir, 0o755); errFaulty != nil {
+			return
+		}
+		// Renamed into place: another test may be running it.
+		file := filepath.Join(dir, fmt.Sprintf("almamigrate.%d", os.Getpid()))
+		cmd := exec.Command("go", "build", "-tags", "faultinject", "-o", file, "./agent/almamigrate")
+		cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			errFaulty = fmt.Errorf("cannot build with fault points: %w\n%s", err, out)
+			return
+		}
+		errFaulty = os.Rename(file, filepath.Join(dir, "almamigrate"))
+	})
+	return errFaulty
 }
