@@ -61,7 +61,8 @@ type closure struct {
 	owned   map[string]int  // required paths owned today: judged index
 	noFiles bool            // the inventory was taken without files
 	pending []*requirement  // of the newest members
-	unmet   []*requirement  // those that were not met when they came up
+	supply  supply
+	unmet   []*requirement // those that were not met when they came up
 
 	broken   []breakage
 	clashes  []clash
@@ -417,29 +418,6 @@ func (c *closure) providers(d rpmver.Dep) []int {
 	return list
 }
 
-// pull takes a package that provides d into the set, if an enabled repository
-// has one that can come.
-func (c *closure) pull(d rpmver.Dep, by int32) bool {
-	best := c.a.uni.provider(d, true, func(n rpmver.NEVRA) bool {
-		if c.a.hidden(n) != "" {
-			return false
-		}
-		for _, k := range c.byName[n.Name] {
-			// The name is there in another version: dnf would not take two.
-			if m := &c.members[k]; m.nevra.Arch == n.Arch || m.nevra.Arch == "noarch" || n.Arch == "noarch" {
-				return false
-			}
-		}
-		return true
-	})
-	if best == nil {
-		return false
-	}
-	c.comes(best, c.members[by].nevra.String(), d.String())
-	c.add(memberOf(best, -1))
-	return true
-}
-
 func (c *closure) comes(t *candidate, by, why string) {
 	p := t.full()
 	c.incoming = append(c.incoming, Incoming{
@@ -481,8 +459,8 @@ func (c *closure) collect() {
 				b.provider = c.providerToday(d, today[d.Name])
 			}
 			if b.offRepo == "" {
-				if off := c.a.uni.provider(d, false, func(rpmver.NEVRA) bool { return true }); off != nil {
-					b.offRepo, b.offPkg = off.repo.ID, off.nevra().String()
+				if off := c.a.uni.providers(d, false, func(rpmver.NEVRA) bool { return true }); len(off) > 0 {
+					b.offRepo, b.offPkg = off[0].repo.ID, off[0].nevra().String()
 				}
 			}
 		}

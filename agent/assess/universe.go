@@ -185,11 +185,12 @@ func (u *universe) obsoleters(n rpmver.NEVRA) []*candidate {
 	return list
 }
 
-// provider returns the package that dnf would take to meet d, among those of
-// the enabled repositories or of the others: the one of that name before
-// others, the base architecture before 32-bit ones, the highest version.
-func (u *universe) provider(d rpmver.Dep, enabled bool, allow func(rpmver.NEVRA) bool) *candidate {
-	var best *candidate
+// providers returns the packages that meet d, among those of the enabled
+// repositories or of the others, in the order that dnf would take them: the one
+// of that name before others, the base architecture before 32-bit ones, the
+// highest version first.
+func (u *universe) providers(d rpmver.Dep, enabled bool, allow func(rpmver.NEVRA) bool) []*candidate {
+	var list []*candidate
 	for _, r := range u.repos {
 		if r.Enabled != enabled {
 			continue
@@ -199,12 +200,19 @@ func (u *universe) provider(d rpmver.Dep, enabled bool, allow func(rpmver.NEVRA)
 			if c == nil || !u.installable(c.id.Arch) || u.mods.hides(c.id) || !allow(c.id) {
 				continue
 			}
-			if best == nil || u.prefer(c, best, d) {
-				best = c
-			}
+			list = append(list, c)
 		}
 	}
-	return best
+	slices.SortStableFunc(list, func(x, y *candidate) int {
+		switch {
+		case u.prefer(x, y, d):
+			return -1
+		case u.prefer(y, x, d):
+			return 1
+		}
+		return 0
+	})
+	return list
 }
 
 func (u *universe) prefer(c, best *candidate, d rpmver.Dep) bool {

@@ -148,7 +148,7 @@ class Host:
         self.vendor("vendor-conflict", conflicts=[(t.name, self.rng.choice([">", "<"]), t.evrs)])
 
     def v_conflict_new(self):
-        self.vendor("vendor-conflict-new", conflicts=[(self.rng.choice(["fresh0", "fresh1", "almalinux-release", "almalinux-logos"]), "", "")])
+        self.vendor("vendor-conflict-new", conflicts=[(self.rng.choice(["fresh0", "fresh1", "newd-a", "newd-bb", "almalinux-release", "almalinux-logos"]), "", "")])
 
     def v_conflict_rich(self):
         a, b = self.tool(), self.tool()

@@ -334,6 +334,15 @@ class Universe:
             self.alma.append(P(f"fresh{i}", (0, "1.0", f"1{d}"), requires=self.write_need(self.lib_need(rng.choice(self.libs)), "alma"), files=[f"/usr/bin/fresh{i}"],
                                conflicts=[("vendor-blocker", "", "")] if i == 3 else [], repo="crb" if i == 2 else "appstream"))
         tools = [p for p in self.alma if getattr(p, "comp", None) and p.comp.kind == "tool"]
+        # several could do the same: the first may lack something or clash with what is there
+        self.alma += [P("newd-a", (0, "1.0", f"1{d}"), provides=[("newd", "", "")], requires=[(rng.choice(["fresh2", "fresh0", "not-there", "fresh3"]), "", "")], repo="appstream"),
+                      P("newd-bb", (0, "1.0", f"1{d}"), provides=[("newd", "", "")], conflicts=[(rng.choice(["vendor-plain", "newd-a", "vendor-blocker"]), "", "")], repo="appstream"),
+                      P("newd-ccc", (0, "1.0", f"1{d}"), provides=[("newd", "", "")] if rng.random() < 0.6 else [], requires=[("newd-ccc-data", "", "")], repo="appstream"),
+                      P("newd-ccc-data", (0, "1.0", f"1{d}"), "noarch", conflicts=[(rng.choice(["vendor-happy", "nothing"]), "", "")], repo="appstream")]
+        if rng.random() < 0.6:
+            for p in rng.sample(tools, 3):
+                if p.evr != p.comp.ver["source"]:
+                    p.requires.append(("newd", "", ""))
         # versions that came later need something new
         for p in rng.sample(tools, 5):
             if p.evr != p.comp.ver["source"]:
