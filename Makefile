@@ -18,7 +18,7 @@ GOBUILD  := CGO_ENABLED=0 GOAMD64=v1 $(GO) build -trimpath -buildvcs=false -ldfl
 LINT     := $(firstword $(wildcard bin/tools/golangci-lint) $(shell type -P golangci-lint 2>/dev/null))
 
 .DEFAULT_GOAL := build
-.PHONY: help build build-all reproducible check lint tools test demo fuzz bench perf cover man completions install clean lab-down
+.PHONY: help build build-all reproducible check lint tools test test-systemd demo fuzz bench perf cover man completions install clean lab-down
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,11 @@ tools: ## build golangci-lint, as pinned in packaging/tools, into bin/tools
 
 test: build ## run all tests; as root with the lab's hosts (installs Debian packages that are missing)
 	@GO="$(GO)" test/run
+
+test-systemd: build ## the tests in hosts with a real systemd, all of them and none left out; needs root
+	test/lab/lab deps
+	test/lab/nspawn deps
+	ALMAMIGRATE_LAB=1 ALMAMIGRATE_LAB_SYSTEMD=1 $(GO) test -count=1 -v -timeout 15m -run '^TestSystemd' ./test/e2e/
 
 demo: build ## make an EL look-alike host and run check on it (DISTRO=centos MAJOR=8); without root: check --demo
 	@DISTRO="$(DISTRO)" MAJOR="$(MAJOR)" test/demo
