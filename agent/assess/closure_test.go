@@ -138,6 +138,31 @@ func TestClosure(t *testing.T) {
 			w.install("centos", pkg("foo-1-1.el8.x86_64"))
 			w.carry("appstream", pkg("foo-2-1.el8.x86_64", requires("newlib")), pkg("newlib-2-1.el8.x86_64"))
 		}, []string{"dep.broken: 1 package of AlmaLinux requires what nothing would provide: newlib"}, nil},
+		{"the same version, built otherwise: its dependencies count", func(w *world) {
+			w.install("centos", pkg("lib-1-1.el8.x86_64", provides("lib.so.1()(64bit)")), pkg("app-1-1.el8.x86_64", requires("lib.so.1()(64bit)")))
+			w.carry("appstream", pkg("lib-2-1.el8.x86_64", provides("lib.so.2()(64bit)")), pkg("app-1-1.el8.x86_64", requires("lib.so.2()(64bit)", "new")), pkg("new-1-1.el8.noarch"))
+		}, nil, []string{"new-1-1.el8.noarch"}},
+		{"the same version, but hidden: the installed one stays", func(w *world) {
+			w.inv.DNF.Exclude = []string{"app"}
+			w.install("centos", pkg("lib-1-1.el8.x86_64", provides("lib.so.1()(64bit)")), pkg("app-1-1.el8.x86_64", requires("lib.so.1()(64bit)")))
+			w.carry("appstream", pkg("lib-2-1.el8.x86_64", provides("lib.so.2()(64bit)")), pkg("app-1-1.el8.x86_64", requires("lib.so.2()(64bit)")))
+		}, []string{"dep.broken: app-1-1.el8.x86_64 requires lib.so.1()(64bit), which nothing would provide"}, nil},
+		{"of several providers the first that goes with what stays", func(w *world) {
+			w.install("centos", pkg("foo-1-1.el8.x86_64"))
+			w.install("epel", pkg("own-1-1.noarch", conflicts("mta-a")))
+			w.carry("appstream", pkg("foo-2-1.el8.x86_64", requires("mta")), pkg("mta-a-1-1.el8.x86_64", provides("mta")), pkg("mta-bb-1-1.el8.x86_64", provides("mta"), conflicts("own")),
+				pkg("mta-ccc-1-1.el8.x86_64", provides("mta"), requires("mta-ccc-data")), pkg("mta-ccc-data-1-1.el8.noarch", requires("nowhere")), pkg("mta-dddd-1-1.el8.x86_64", provides("mta")))
+		}, nil, []string{"mta-dddd-1-1.el8.x86_64"}},
+		{"no provider goes with what stays", func(w *world) {
+			w.install("centos", pkg("foo-1-1.el8.x86_64"))
+			w.install("epel", pkg("own-1-1.noarch", conflicts("mta-a", "mta-bb")))
+			w.carry("appstream", pkg("foo-2-1.el8.x86_64", requires("mta")), pkg("mta-a-1-1.el8.x86_64", provides("mta")), pkg("mta-bb-1-1.el8.x86_64", provides("mta")))
+		}, []string{"dep.conflict: own-1-1.noarch conflicts with mta-a-1-1.el8.x86_64"}, []string{"mta-a-1-1.el8.x86_64"}},
+		{"a locked name does not come in another version", func(w *world) {
+			w.inv.DNF.Versionlock = []string{"new-0:1-1.el8.*"}
+			w.install("centos", pkg("foo-1-1.el8.x86_64"))
+			w.carry("appstream", pkg("foo-2-1.el8.x86_64", requires("new")), pkg("new-2-1.el8.x86_64"))
+		}, []string{"dep.broken: 1 package of AlmaLinux requires what nothing would provide: new"}, nil},
 		{"branding provides what the old one did", func(w *world) {
 			w.install("centos", pkg("centos-logos-85-1.el8.x86_64", provides("system-logos = 85"), files("/usr/share/pixmaps/logo.png")))
 			w.install("epel", pkg("app-1-1.noarch", requires("system-logos", "/usr/share/pixmaps/logo.png", "system-release >= 8")))
