@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -43,9 +44,9 @@ func (t *taker) kernel() {
 		t.skip("/proc/sys/kernel/osrelease", err)
 	}
 	r.trust()
-	loaded, err := h.Loaded()
+	loaded, err := r.loaded()
 	switch {
-	case errors.Is(err, kmod.ErrNoModules):
+	case errors.Is(err, fs.ErrNotExist):
 		k.Reason = "the kernel shows no list of modules: a container, an image, or a kernel without loadable modules"
 	case err != nil:
 		t.skip("/proc/modules", err)
@@ -54,6 +55,21 @@ func (t *taker) kernel() {
 		r.modules(loaded)
 	}
 	t.inv.Kernel = k
+}
+
+// loaded reads /proc/modules alone: that has name, users and taint; what sysfs
+// says beside takes six more files a module.
+func (r *kernelReader) loaded() ([]kmod.Loaded, error) {
+	root, err := rootfs.Open(r.t.h.Root)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	data, err := root.ReadFile("proc/modules", maxTreeFile)
+	if err != nil {
+		return nil, err
+	}
+	return kmod.ParseProcModules(bytes.NewReader(data))
 }
 
 // kernelReader gathers what the kernel says.
