@@ -46,7 +46,11 @@ command leads on.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if follow {
-				if dir, running := unitRunning(cmd.Context()); running {
+				dir, err := awaitRunning(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if dir != "" {
 					return a.watch(cmd.Context(), dir)
 				}
 			}
@@ -96,7 +100,7 @@ func (a *app) status(ctx context.Context, reboot bool) error {
 	if holder, ok := lockHolder(); ok {
 		d.State, d.PID, code = "running", holder.PID, ExitOK
 		d.Next = []string{}
-		if _, ok := unitRunning(ctx); ok {
+		if dir, err := unitRunning(ctx); err == nil && dir != "" {
 			d.Next = append(d.Next, "almamigrate status --follow")
 		}
 	}

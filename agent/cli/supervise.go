@@ -199,30 +199,48 @@ func startUnit(ctx context.Context, dir runFolder, args []string) error {
 	return nil
 }
 
-// unitRunning finds the folder of the run that is at work in the unit.
-func unitRunning(ctx context.Context) (dir runFolder, running bool) {
+// unitRunning finds the folder of the run that is at work in the unit, "" where
+// none is. An error means that systemd did not answer.
+func unitRunning(ctx context.Context) (runFolder, error) {
 	if !underSystemd() {
-		return "", false
+		return "", nil
 	}
 	conn, err := connect(ctx)
 	if err != nil {
-		return "", false
+		return "", err
 	}
 	defer conn.Close()
-	if running, err = unitActive(ctx, conn); err != nil || !running {
-		return "", false
+	if active, err := unitActive(ctx, conn); err != nil || !active {
+		return "", err
 	}
 	p, err := conn.GetServicePropertyContext(ctx, unitName, "Environment")
 	if err != nil {
-		return "", false
+		return "", fmt.Errorf("cannot ask systemd for %s: %w", unitName, err)
 	}
 	list, _ := p.Value.Value().([]string)
 	for _, e := range list {
 		if v, ok := strings.CutPrefix(e, runVariable+"="); ok {
-			return runFolder(v), true
+			return runFolder(v), nil
 		}
 	}
-	return "", false
+	return "", nil
+}
+
+// awaitRunning is unitRunning for somebody who is to watch: it does not take
+// the moment in which systemd executes itself again for the end of the run.
+func awaitRunning(ctx context.Context) (runFolder, error) {
+	began := time.Now()
+	for {
+		dir, err := unitRunning(ctx)
+		if err == nil || time.Since(began) > 10*time.Second {
+			return dir, err
+		}
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 func unitActive(ctx context.Context, conn *dbus.Conn) (bool, error) {
