@@ -204,7 +204,9 @@ func reseal(data []byte) {
 
 // exercise asks an index everything there is to ask.
 func exercise(ix *repodata.Index) {
+	rd := ix.NewReader()
 	for i := range min(ix.Len(), 50) {
+		_, _ = rd.Package(i)
 		p, err := ix.Package(i)
 		if err == nil {
 			for _, name := range append([]string{p.NEVRA.Name, "foo", "old", "a"}, p.Files...) {

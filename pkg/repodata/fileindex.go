@@ -183,7 +183,7 @@ func (fx *FileIndex) Files(i int) iter.Seq[File] {
 		r := fx.cursor(secPackages, uint64(at)-1)
 		for range r.count() {
 			dir := string(fx.bytesAt(r.num()))
-			if r.bad || !fx.group(r, dir, yield) {
+			if r.bad || !fx.group(&r, dir, yield) {
 				return
 			}
 		}
@@ -205,8 +205,8 @@ func (fx *FileIndex) group(r *cursor, dir string, yield func(File) bool) bool {
 // places calls fn for every group of files of a folder, in package order, with
 // a cursor behind the folder's name.
 func (fx *FileIndex) places(dir uint32, fn func(pkg int, r *cursor) bool) {
-	p := fx.posting(dir)
-	if p == nil {
+	p, ok := fx.posting(dir)
+	if !ok {
 		return
 	}
 	pkg, at := uint64(0), int64(0)
@@ -222,7 +222,7 @@ func (fx *FileIndex) places(dir uint32, fn func(pkg int, r *cursor) bool) {
 			fx.spoil("a folder that is not where it should be")
 			return
 		}
-		if !fn(int(pkg), r) {
+		if !fn(int(pkg), &r) {
 			return
 		}
 	}

@@ -31,7 +31,7 @@ func OpenIndex(path string) (*Index, error) {
 }
 
 // record returns a cursor to the record of package i.
-func (ix *Index) record(i int) *cursor {
+func (ix *Index) record(i int) cursor {
 	return ix.cursor(secPackages, uint64(binary.LittleEndian.Uint32(ix.secs[secOffsets][4*i:])))
 }
 
@@ -43,7 +43,10 @@ func (r *cursor) nevra() rpmver.NEVRA {
 }
 
 // NEVRA returns the identity of package i.
-func (ix *Index) NEVRA(i int) rpmver.NEVRA { return ix.record(i).nevra() }
+func (ix *Index) NEVRA(i int) rpmver.NEVRA {
+	r := ix.record(i)
+	return r.nevra()
+}
 
 // Package decodes package i. The error wraps ErrIndex.
 func (ix *Index) Package(i int) (*Package, error) {
@@ -61,18 +64,25 @@ func (ix *Index) Package(i int) (*Package, error) {
 	for k := range depKinds {
 		*p.deps(k) = r.deps()
 	}
-	if n := r.count(); n > 0 {
-		p.Files = make([]string, n)
-		at := int64(0)
-		for f := range p.Files {
-			at += r.signed()
-			p.Files[f] = string(ix.bytesAt(uint64(at)))
-		}
-	}
+	p.Files = r.files()
 	if r.bad {
 		return nil, ix.Err()
 	}
 	return p, ix.Err()
+}
+
+func (r *cursor) files() []string {
+	n := r.count()
+	if n == 0 {
+		return nil
+	}
+	out := make([]string, n)
+	at := int64(0)
+	for i := range out {
+		at += r.signed()
+		out[i] = string(r.c.bytesAt(uint64(at)))
+	}
+	return out
 }
 
 func (r *cursor) hex() string {
@@ -100,6 +110,11 @@ func (r *cursor) deps() []rpmver.Dep {
 
 // dep decodes a dependency after its name, whose place is given.
 func (r *cursor) dep(name uint64) rpmver.Dep {
+	var ver, rel memoText
+	return r.depWith(name, &ver, &rel)
+}
+
+func (r *cursor) depWith(name uint64, ver, rel *memoText) rpmver.Dep {
 	d := rpmver.Dep{Name: string(r.c.bytesAt(name))}
 	b := r.bytes(1)
 	if len(b) == 0 {
@@ -111,7 +126,7 @@ func (r *cursor) dep(name uint64) rpmver.Dep {
 	}
 	if b[0]&depVersion != 0 {
 		d.EVR.Epoch = uint32(r.num())
-		d.EVR.Version, d.EVR.Release = r.str(), r.str()
+		d.EVR.Version, d.EVR.Release = r.text(ver), r.text(rel)
 	}
 	return d
 }
@@ -121,15 +136,21 @@ func (r *cursor) skipToDeps() {
 	for range 6 { // name, arch, epoch, version, release, type of checksum
 		r.num()
 	}
+	r.skipToSizes()
+	for range 7 { // sizes and time; source, vendor, build host
+		r.num()
+	}
+}
+
+// skipToSizes moves a cursor from behind the type of checksum to the sizes.
+func (r *cursor) skipToSizes() {
 	r.bytes(r.num() / 2)
 	form := r.bytes(1)
 	n := r.num()
 	if len(form) == 1 && form[0] == locLiteral {
 		r.bytes(n)
 	}
-	for range 8 { // base; sizes and time; source, vendor, build host
-		r.num()
-	}
+	r.num() // base of the location
 }
 
 // Deps returns one dependency list of package i.
@@ -166,8 +187,8 @@ func (ix *Index) who(name string, rel int) ([]int, uint32) {
 	if !ok {
 		return nil, 0
 	}
-	r := ix.posting(str)
-	if r == nil {
+	r, ok := ix.posting(str)
+	if !ok {
 		return nil, str
 	}
 	mask := r.bytes(1)

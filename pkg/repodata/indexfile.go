@@ -322,13 +322,13 @@ func (c *container) find(s []byte) (uint32, bool) {
 	return 0, false
 }
 
-// posting returns a cursor to what is known of a string, nil for nothing.
-func (c *container) posting(off uint32) *cursor {
+// posting returns a cursor to what is known of a string, false for nothing.
+func (c *container) posting(off uint32) (cursor, bool) {
 	place := binary.LittleEndian.Uint32(c.secs[secStrings][off:]) // find looked there
 	if place == 0 {
-		return nil
+		return cursor{}, false
 	}
-	return c.cursor(secPost, uint64(place)-1)
+	return c.cursor(secPost, uint64(place)-1), true
 }
 
 // cursor decodes a section from some place on. After the first thing that
@@ -339,13 +339,13 @@ type cursor struct {
 	bad bool
 }
 
-func (c *container) cursor(sec int, off uint64) *cursor {
+func (c *container) cursor(sec int, off uint64) cursor {
 	b := c.secs[sec]
 	if off > uint64(len(b)) {
 		c.spoil("a reference outside its section")
-		return &cursor{c: c, bad: true}
+		return cursor{c: c, bad: true}
 	}
-	return &cursor{c: c, b: b[off:]}
+	return cursor{c: c, b: b[off:]}
 }
 
 func (r *cursor) fail() {

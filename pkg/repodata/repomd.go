@@ -161,7 +161,7 @@ func (c checksumXML) value() (Checksum, bool) {
 }
 
 func wellFormed(what string, data []byte) error {
-	s := newXMLScanner(what, bytes.NewReader(data))
+	s := newXMLScannerSize(what, bytes.NewReader(data), min(len(data)+1, xmlWindow))
 	for {
 		t, err := s.next()
 		if err == io.EOF {

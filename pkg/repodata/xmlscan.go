@@ -71,7 +71,13 @@ type xmlScanner struct {
 }
 
 func newXMLScanner(what string, r io.Reader) *xmlScanner {
-	return &xmlScanner{what: what, src: r, buf: make([]byte, xmlWindow)}
+	return newXMLScannerSize(what, r, xmlWindow)
+}
+
+// newXMLScannerSize is for a document known to be of fewer bytes than size, or
+// for size xmlWindow.
+func newXMLScannerSize(what string, r io.Reader, size int) *xmlScanner {
+	return &xmlScanner{what: what, src: r, buf: make([]byte, size)}
 }
 
 // errAt reports malformed XML at buf[at].
