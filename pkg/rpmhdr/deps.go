@@ -52,28 +52,38 @@ func (h *Header) Deps(kind DepKind) ([]rpmver.Dep, error) {
 		return nil, corrupt("no dependency kind %d", int(kind))
 	}
 	t := depTags[kind]
-	names := h.Strings(t.name)
-	flags, versions := h.Uint32s(t.flags), h.Strings(t.version)
-	// Packages of before rpm 4.0.3 may have names alone.
-	bare := !h.Has(t.flags) && !h.Has(t.version)
-	if !bare && (len(flags) != len(names) || len(versions) != len(names)) {
-		return nil, corrupt("%s: %d names, %d flags, %d versions", kind, len(names), len(flags), len(versions))
+	names, n := h.texts(t.name)
+	versions, nv := h.texts(t.version)
+	flags, hasFlags := h.find(t.flags)
+	nf := 0
+	if hasFlags && flags.isInteger() && elementSize[flags.typ] <= 4 {
+		nf = flags.count
 	}
-	if len(names) == 0 {
+	// Packages of before rpm 4.0.3 may have names alone.
+	bare := !hasFlags && !h.Has(t.version)
+	if !bare && (nf != n || nv != n) {
+		return nil, corrupt("%s: %d names, %d flags, %d versions", kind, n, nf, nv)
+	}
+	if n == 0 {
 		if h.Has(t.name) {
 			return nil, corrupt("%s: tag %d is no list of names", kind, t.name)
 		}
 		return nil, nil
 	}
-	deps := make([]rpmver.Dep, len(names))
-	for i, name := range names {
-		deps[i].Name = name
+	deps := make([]rpmver.Dep, n)
+	var version, last string
+	var evr rpmver.EVR // of last: a package's Provides mostly have one version
+	for i := range deps {
+		deps[i].Name, names = cutText(names)
 		if bare {
 			continue
 		}
-		deps[i].Flags = rpmver.Sense(flags[i])
-		if versions[i] != "" {
-			deps[i].EVR = lenientEVR(versions[i])
+		deps[i].Flags = rpmver.Sense(h.element(flags, i))
+		if version, versions = cutText(versions); version != "" {
+			if version != last {
+				last, evr = version, lenientEVR(version)
+			}
+			deps[i].EVR = evr
 		}
 	}
 	return deps, nil

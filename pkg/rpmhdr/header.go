@@ -251,23 +251,32 @@ func (h *Header) checkEntries() error {
 
 var nul = []byte{0}
 
-// find looks a tag up. Entries behind the region replace those in it.
+// find looks a tag up.
 func (h *Header) find(t Tag) (entry, bool) {
+	if i := h.index(t); i >= 0 {
+		return h.entry(i), true
+	}
+	return entry{}, false
+}
+
+// index returns the entry of a tag, -1 for none. Entries behind the region
+// replace those in it.
+func (h *Header) index(t Tag) int {
 	n := len(h.entries) / entryLen
 	if h.regionTag != 0 {
 		for i := h.ril; i < n; i++ {
 			if Tag(binary.BigEndian.Uint32(h.entries[i*entryLen:])) == t {
-				return h.entry(i), true
+				return i
 			}
 		}
 		n = h.ril
 	}
 	for i := 0; i < n; i++ {
 		if Tag(binary.BigEndian.Uint32(h.entries[i*entryLen:])) == t {
-			return h.entry(i), true
+			return i
 		}
 	}
-	return entry{}, false
+	return -1
 }
 
 // Raw returns the header in the form that Parse reads. It is the Header's own

@@ -28,21 +28,46 @@ func (h *Header) String(t Tag) string {
 // Strings returns all strings of an entry, nil where the tag is absent or no
 // text. All of them share one copy of their bytes.
 func (h *Header) Strings(t Tag) []string {
-	e, ok := h.find(t)
-	if !ok || !e.isText() {
+	block, n := h.texts(t)
+	if n == 0 {
 		return nil
+	}
+	out := make([]string, n)
+	for i := range out {
+		out[i], block = cutText(block)
+	}
+	return out
+}
+
+// texts returns one copy of all strings of an entry, each ended by a NUL, and
+// their number: 0 where the tag is absent or no text. cutText takes them off.
+func (h *Header) texts(t Tag) (block string, n int) {
+	i := h.index(t)
+	if i < 0 {
+		return "", 0
+	}
+	e := h.entry(i)
+	if !e.isText() {
+		return "", 0
+	}
+	// Entries mostly lie one behind the other, with few bytes of padding.
+	if i+1 < len(h.entries)/entryLen {
+		if next := h.entry(i + 1).offset; next > e.offset && next <= len(h.data) && h.data[next-1] == 0 {
+			if k := bytes.Count(h.data[e.offset:next], nul); k >= e.count && k < e.count+8 {
+				return string(h.data[e.offset:next]), e.count
+			}
+		}
 	}
 	end := e.offset
 	for range e.count {
 		end += bytes.IndexByte(h.data[end:], 0) + 1
 	}
-	block := string(h.data[e.offset:end])
-	out := make([]string, e.count)
-	for i := range out {
-		at := strings.IndexByte(block, 0)
-		out[i], block = block[:at], block[at+1:]
-	}
-	return out
+	return string(h.data[e.offset:end]), e.count
+}
+
+func cutText(block string) (s, rest string) {
+	at := strings.IndexByte(block, 0)
+	return block[:at], block[at+1:]
 }
 
 func (e entry) isText() bool {
