@@ -1,6 +1,7 @@
 package rpmver
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -109,8 +110,78 @@ func CompareSegment(a, b string) int {
 	if a == b {
 		return 0
 	}
+	if !hasMark(a) && !hasMark(b) {
+		return compareUnmarked(a, b)
+	}
 	return bare(a).Compare(bare(b))
 }
+
+// hasMark tells whether the string has one of the two characters that order
+// otherwise than digits, letters and what is between them.
+func hasMark(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] == '~' || s[i] == '^' {
+			return true
+		}
+	}
+	return false
+}
+
+// compareUnmarked does what the comparison module does with strings without
+// '~' and '^', which nearly all are, without its regular expression: runs of
+// digits and runs of letters are compared one by one, whatever separates them.
+func compareUnmarked(a, b string) int {
+	for {
+		x, digits, restA := segment(a)
+		y, digitsB, restB := segment(b)
+		switch {
+		case x == "" && y == "":
+			return 0
+		case x == "":
+			return -1
+		case y == "":
+			return 1
+		case digits != digitsB:
+			if digits {
+				return 1
+			}
+			return -1
+		case digits:
+			x, y = strings.TrimLeft(x, "0"), strings.TrimLeft(y, "0")
+			if c := cmp.Compare(len(x), len(y)); c != 0 {
+				return c
+			}
+		}
+		if c := strings.Compare(x, y); c != 0 {
+			return c
+		}
+		a, b = restA, restB
+	}
+}
+
+// segment returns the first run of digits or of letters; "" is none.
+func segment(s string) (run string, digits bool, rest string) {
+	i := 0
+	for i < len(s) && !isDigit(s[i]) && !isLetter(s[i]) {
+		i++
+	}
+	if i == len(s) {
+		return "", false, ""
+	}
+	is := isLetter
+	if isDigit(s[i]) {
+		is, digits = isDigit, true
+	}
+	j := i + 1
+	for j < len(s) && is(s[j]) {
+		j++
+	}
+	return s[i:j], digits, s[j:]
+}
+
+func isDigit(c byte) bool { return c-'0' <= 9 }
+
+func isLetter(c byte) bool { return c|0x20-'a' < 26 }
 
 // bare wraps one segment string for the comparison module. The "0:" keeps a
 // colon inside the string from being read as the end of an epoch, and '-',
