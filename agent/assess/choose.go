@@ -17,7 +17,8 @@ func (c *closure) pull(d rpmver.Dep, by int32) bool {
 	}
 	best := list[0]
 	if len(list) > 1 {
-		if i := slices.IndexFunc(list, func(t *candidate) bool { return c.goesWith(t, maxAlternatives) }); i > 0 {
+		seen := map[rpmver.NEVRA]bool{}
+		if i := slices.IndexFunc(list, func(t *candidate) bool { return c.goesWith(t, maxAlternatives, seen) }); i > 0 {
 			best = list[i]
 		}
 	}
@@ -42,11 +43,17 @@ func (c *closure) mayCome(n rpmver.NEVRA) bool {
 
 // maxAlternatives is how far goesWith follows the requirements of packages
 // that could come.
-const maxAlternatives = 3
+const maxAlternatives = 2
 
 // goesWith tells whether a package that could come conflicts with nothing in
-// the set, and whether its requirements can be met.
-func (c *closure) goesWith(t *candidate, depth int) bool {
+// the set, and whether its requirements can be met. What was seen already is
+// not looked at again, so that circles end.
+func (c *closure) goesWith(t *candidate, depth int, seen map[rpmver.NEVRA]bool) (ok bool) {
+	if known, done := seen[t.nevra()]; done {
+		return known
+	}
+	seen[t.nevra()] = true
+	defer func() { seen[t.nevra()] = ok }()
 	p := t.full()
 	x := memberOf(t, -1)
 	for i := range c.members {
@@ -72,14 +79,14 @@ func (c *closure) goesWith(t *candidate, depth int) bool {
 			}
 			continue
 		}
-		if !slices.ContainsFunc(list, func(u *candidate) bool { return c.goesWith(u, depth-1) }) {
+		if !slices.ContainsFunc(list, func(u *candidate) bool { return c.goesWith(u, depth-1, seen) }) {
 			return false
 		}
 	}
 	return true
 }
 
-// supply is who provides what, of all members up to a number.
+// supply is who provides some names, of all members up to a number.
 type supply struct {
 	byName  map[string][]rpmver.Dep
 	members int
@@ -88,23 +95,64 @@ type supply struct {
 // supplied tells whether a member provides d. Unlike met it does for any name;
 // it is for the few packages that might come.
 func (c *closure) supplied(d rpmver.Dep) bool {
+	if n := c.needs[d.Name]; n != nil && slices.ContainsFunc(n.provs, func(p provide) bool { return d.Matches(p.dep) }) {
+		return true
+	}
 	s := &c.supply
 	if s.byName == nil {
-		s.byName = make(map[string][]rpmver.Dep, 8*len(c.members))
+		s.byName = map[string][]rpmver.Dep{}
 	}
 	for ; s.members < len(c.members); s.members++ {
 		m := &c.members[s.members]
-		s.byName[m.nevra.Name] = append(s.byName[m.nevra.Name], rpmver.Dep{Name: m.nevra.Name, Flags: rpmver.Equal, EVR: m.nevra.EVR})
-		for _, p := range m.provides {
-			s.byName[p.Name] = append(s.byName[p.Name], p)
+		for k := range m.provides {
+			if name := m.provides[k].Name; s.asked(name) {
+				s.byName[name] = append(s.byName[name], m.provides[k])
+			}
 		}
+		if s.asked(m.nevra.Name) {
+			s.byName[m.nevra.Name] = append(s.byName[m.nevra.Name], m.self())
+		}
+	}
+	if !s.asked(d.Name) {
+		list := []rpmver.Dep{}
+		for i := range c.members {
+			m := &c.members[i]
+			if m.nevra.Name == d.Name {
+				list = append(list, m.self())
+			}
+			for k := range m.provides {
+				if m.provides[k].Name == d.Name {
+					list = append(list, m.provides[k])
+				}
+			}
+		}
+		s.byName[d.Name] = list
 	}
 	return slices.ContainsFunc(s.byName[d.Name], d.Matches)
 }
 
+func (s *supply) asked(name string) bool {
+	_, ok := s.byName[name]
+	return ok
+}
+
+// self is what every package provides by its name.
+func (m *member) self() rpmver.Dep {
+	return rpmver.Dep{Name: m.nevra.Name, Flags: rpmver.Equal, EVR: m.nevra.EVR}
+}
+
 // supplies tells whether the package provides d.
 func (m *member) supplies(d rpmver.Dep) bool {
-	return m.nevra.Name == d.Name && d.MatchesEVR(m.nevra.EVR) || slices.ContainsFunc(m.provides, d.Matches)
+	if m.nevra.Name == d.Name && d.MatchesEVR(m.nevra.EVR) {
+		return true
+	}
+	for k := range m.provides {
+		// names first: a Dep is too large to be handed over for nothing
+		if p := &m.provides[k]; p.Name == d.Name && d.Matches(*p) {
+			return true
+		}
+	}
+	return false
 }
 
 // excludes tells whether the first package cannot stand the second, by a plain
@@ -115,5 +163,10 @@ func excludes(m, o *member) bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(m.obsoletes, func(d rpmver.Dep) bool { return d.Name == o.nevra.Name && d.MatchesEVR(o.nevra.EVR) })
+	for k := range m.obsoletes {
+		if d := &m.obsoletes[k]; d.Name == o.nevra.Name && d.MatchesEVR(o.nevra.EVR) {
+			return true
+		}
+	}
+	return false
 }

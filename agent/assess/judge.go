@@ -48,6 +48,7 @@ func (a *assessor) rebuilt(j *judged) bool {
 // judge gives every installed package its verdict.
 func (a *assessor) judge() {
 	groups := a.installOnlyGroups()
+	a.judged = make([]judged, 0, len(a.inv.Packages))
 	for i := range a.inv.Packages {
 		p := &a.inv.Packages[i]
 		j := judged{p: p, nevra: p.NEVRA(), group: -1}

@@ -15,16 +15,17 @@ type candidate struct {
 	at     int // in the repository's index
 	id     rpmver.NEVRA
 	stream string // "name:stream" when it is modular
+	from   *repodata.Reader
 	pkg    *repodata.Package
 }
 
 func (c *candidate) nevra() rpmver.NEVRA { return c.id }
 
-// full decodes the package. The index was checked when it was opened; were it
+// full decodes the package: what the dependencies need, and sizes. The index was checked when it was opened; were it
 // damaged since, what is missing counts as empty.
 func (c *candidate) full() *repodata.Package {
 	if c.pkg == nil {
-		p, err := c.repo.Index.Package(c.at)
+		p, err := c.from.Package(c.at)
 		if err != nil {
 			p = &repodata.Package{NEVRA: c.id}
 		}
@@ -53,13 +54,15 @@ type universe struct {
 	baseArch string
 	byName   map[string][]*candidate // hidden ones included
 	visible  map[string][]*candidate
+	readers  map[*repodata.Index]*repodata.Reader
 }
 
 func newUniverse(repos []TargetRepo, mods modules, baseArch string) *universe {
-	u := &universe{mods: mods, baseArch: baseArch, byName: map[string][]*candidate{}, visible: map[string][]*candidate{}}
+	u := &universe{mods: mods, baseArch: baseArch, byName: map[string][]*candidate{}, visible: map[string][]*candidate{}, readers: map[*repodata.Index]*repodata.Reader{}}
 	for i := range repos {
 		if repos[i].Index != nil {
 			u.repos = append(u.repos, &repos[i])
+			u.readers[repos[i].Index] = repos[i].Index.NewReader()
 		}
 	}
 	slices.SortStableFunc(u.repos, func(a, b *TargetRepo) int {
@@ -135,7 +138,7 @@ func (u *universe) candidate(r *TargetRepo, i int) *candidate {
 	if n.Arch == "src" || n.Arch == "nosrc" {
 		return nil
 	}
-	return &candidate{repo: r, at: i, id: n, stream: u.mods.streamOf(n)}
+	return &candidate{repo: r, at: i, id: n, stream: u.mods.streamOf(n), from: u.readers[r.Index]}
 }
 
 // best returns the highest version among those that may replace a package of
@@ -187,8 +190,8 @@ func (u *universe) obsoleters(n rpmver.NEVRA) []*candidate {
 
 // providers returns the packages that meet d, among those of the enabled
 // repositories or of the others, in the order that dnf would take them: the one
-// of that name before others, the base architecture before 32-bit ones, the
-// highest version first.
+// of that name before others, the base architecture before 32-bit ones. Each
+// name is there once, in its highest version.
 func (u *universe) providers(d rpmver.Dep, enabled bool, allow func(rpmver.NEVRA) bool) []*candidate {
 	var list []*candidate
 	for _, r := range u.repos {
@@ -196,11 +199,17 @@ func (u *universe) providers(d rpmver.Dep, enabled bool, allow func(rpmver.NEVRA
 			continue
 		}
 		for _, i := range r.Index.Satisfying(d) {
-			c := u.candidate(r, i)
-			if c == nil || !u.installable(c.id.Arch) || u.mods.hides(c.id) || !allow(c.id) {
+			n := r.Index.NEVRA(i)
+			if n.Arch == "src" || n.Arch == "nosrc" || !u.installable(n.Arch) || u.mods.hides(n) || !allow(n) {
 				continue
 			}
-			list = append(list, c)
+			c := u.candidate(r, i)
+			k := slices.IndexFunc(list, func(x *candidate) bool { return x.id.Name == n.Name })
+			if k < 0 {
+				list = append(list, c)
+			} else if u.prefer(c, list[k], d) {
+				list[k] = c
+			}
 		}
 	}
 	slices.SortStableFunc(list, func(x, y *candidate) int {
