@@ -37,9 +37,21 @@ var publicZones = []string{"almalinux.org", "centos.org", "rockylinux.org", "red
 	"cloudlinux.com", "docker.com", "github.com", "githubusercontent.com", "kernel.org", "freedesktop.org", "gnu.org", "mozilla.org", "microsoft.com", "google.com", "postgresql.org",
 	"mariadb.org", "mysql.com", "nodesource.com", "nginx.org", "zabbix.com", "hashicorp.com", "almamigrate.org", "w3.org"}
 
-// Host takes a name or address that must not appear. Public ones, and those
-// that say nothing, are left alone.
+// Host takes a name or address of this host that must not appear, alone or
+// with its domain. Public ones, and those that say nothing, are left alone.
 func (r *Redactor) Host(name string) {
+	if name = r.server(name); name == "" || net.ParseIP(name) != nil {
+		return
+	}
+	if short, zone, ok := strings.Cut(name, "."); ok {
+		r.server(short) // it stands alone in logs
+		r.Zone(zone)
+	}
+}
+
+// server takes the name of any host. Its first word is not taken by itself: of
+// proxy.example.com that would be every "proxy" in a text.
+func (r *Redactor) server(name string) string {
 	name = strings.ToLower(strings.TrimSuffix(strings.TrimSpace(name), "."))
 	if h, _, err := net.SplitHostPort(name); err == nil {
 		name = h
@@ -47,22 +59,16 @@ func (r *Redactor) Host(name string) {
 	name = strings.Trim(name, "[]")
 	if ip := net.ParseIP(name); ip != nil {
 		if ip.IsLoopback() || ip.IsUnspecified() {
-			return
+			return ""
 		}
 	} else if len(name) < 3 || name == "localhost" || strings.HasPrefix(name, "localhost.") || strings.ContainsAny(name, " /$") || public(name) {
-		return
+		return ""
 	}
-	if _, ok := r.names[name]; ok {
-		return
+	if _, ok := r.names[name]; !ok {
+		r.names[name] = fmt.Sprintf("host-%d", len(r.names)+1)
+		r.find = nil
 	}
-	r.names[name] = fmt.Sprintf("host-%d", len(r.names)+1)
-	r.find = nil
-	if net.ParseIP(name) == nil {
-		if short, zone, ok := strings.Cut(name, "."); ok {
-			r.Host(short) // it stands alone in logs
-			r.Zone(zone)
-		}
-	}
+	return name
 }
 
 // Zone takes a domain all of whose names must not appear.
@@ -96,10 +102,19 @@ var (
 
 // Learn takes the hosts of every URL in a text as names that must not appear.
 func (r *Redactor) Learn(data []byte) {
-	for _, m := range address.FindAllSubmatch(userInfo.ReplaceAll(data, []byte("$1")), -1) {
-		r.Host(string(m[1]))
+	for line := range bytes.Lines(data) {
+		if !bytes.Contains(line, []byte("://")) {
+			continue
+		}
+		for _, m := range address.FindAllSubmatch(userInfo.ReplaceAll(line, []byte("$1")), -1) {
+			r.server(string(m[1]))
+		}
 	}
 }
+
+// secretWords are what a line must have, in lower case, to be worth the search
+// for secrets by their form: logs are long and the expressions slow.
+var secretWords = [][]byte{[]byte("pass"), []byte("secret"), []byte("token"), []byte("key"), []byte("credential"), []byte("auth"), []byte("cookie"), []byte("bearer"), []byte("basic"), []byte("digest")}
 
 // Redact returns the text without what must not leave.
 func (r *Redactor) Redact(data []byte) []byte {
@@ -107,27 +122,56 @@ func (r *Redactor) Redact(data []byte) []byte {
 	for _, s := range r.secrets {
 		data = bytes.ReplaceAll(data, s, []byte(removed))
 	}
-	data = pemBlock.ReplaceAll(data, []byte(removed))
-	data = userInfo.ReplaceAll(data, []byte("${1}"+removed+"@"))
-	data = query.ReplaceAll(data, []byte("${1}?"+removed))
-	data = header.ReplaceAll(data, []byte("${1}${2}"+removed))
-	data = bearer.ReplaceAll(data, []byte("${1}${2}"+removed))
-	data = setting.ReplaceAllFunc(data, func(m []byte) []byte {
-		p := setting.FindSubmatch(m)
-		quote := ""
-		if p[3][0] == '"' || p[3][0] == '\'' {
-			quote = string(p[3][0])
+	if bytes.Contains(data, []byte("PRIVATE KEY")) {
+		data = pemBlock.ReplaceAll(data, []byte(removed))
+	}
+	out := make([]byte, 0, len(data))
+	for line := range bytes.Lines(data) {
+		out = append(out, r.line(line)...)
+	}
+	return out
+}
+
+func (r *Redactor) line(line []byte) []byte {
+	if bytes.Contains(line, []byte("://")) {
+		line = userInfo.ReplaceAll(line, []byte("${1}"+removed+"@"))
+		line = query.ReplaceAll(line, []byte("${1}?"+removed))
+	}
+	lower := bytes.ToLower(line)
+	if slices.ContainsFunc(secretWords, func(w []byte) bool { return bytes.Contains(lower, w) }) {
+		line = header.ReplaceAll(line, []byte("${1}${2}"+removed))
+		line = bearer.ReplaceAll(line, []byte("${1}${2}"+removed))
+		line = setting.ReplaceAllFunc(line, func(m []byte) []byte {
+			p := setting.FindSubmatch(m)
+			quote := ""
+			if p[3][0] == '"' || p[3][0] == '\'' {
+				quote = string(p[3][0])
+			}
+			return []byte(string(p[1]) + string(p[2]) + quote + removed + quote)
+		})
+	}
+	if bytes.Count(line, []byte(":")) >= 5 {
+		line = mac.ReplaceAll(line, []byte(removed))
+	}
+	if bytes.IndexByte(line, '@') >= 0 {
+		line = mail.ReplaceAllFunc(line, func(m []byte) []byte {
+			if public(strings.ToLower(string(m[bytes.IndexByte(m, '@')+1:]))) {
+				return m
+			}
+			return []byte(removed)
+		})
+	}
+	for n := range r.names {
+		if bytes.Contains(lower, []byte(n)) {
+			return r.hosts(line)
 		}
-		return []byte(string(p[1]) + string(p[2]) + quote + removed + quote)
-	})
-	data = mac.ReplaceAll(data, []byte(removed))
-	data = mail.ReplaceAllFunc(data, func(m []byte) []byte {
-		if public(strings.ToLower(string(m[bytes.IndexByte(m, '@')+1:]))) {
-			return m
+	}
+	for _, z := range r.zones {
+		if bytes.Contains(lower, []byte(z)) {
+			return r.hosts(line)
 		}
-		return []byte(removed)
-	})
-	return r.hosts(data)
+	}
+	return line
 }
 
 // Text redacts a string.

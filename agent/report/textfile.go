@@ -33,7 +33,7 @@ func (m *metrics) value(name string, v float64, labels ...string) {
 		m.WriteByte('}')
 	}
 	m.WriteByte(' ')
-	m.WriteString(strconv.FormatFloat(v, 'g', -1, 64))
+	m.WriteString(strconv.FormatFloat(v, 'f', -1, 64))
 	m.WriteByte('\n')
 }
 
