@@ -51,7 +51,7 @@ test-systemd: build ## the tests in hosts with a real systemd, all of them and n
 	test/lab/nspawn deps
 	ALMAMIGRATE_LAB=1 ALMAMIGRATE_LAB_SYSTEMD=1 $(GO) test -count=1 -v -timeout 15m -run '^TestSystemd' ./test/e2e/
 
-demo: build ## make an EL look-alike host and run check on it (DISTRO=centos MAJOR=8); without root: check --demo
+demo: build ## EL8 and EL9 look-alike hosts become AlmaLinux and what they were again (or DISTRO=rocky MAJOR=9); without root: check --demo
 	@DISTRO="$(DISTRO)" MAJOR="$(MAJOR)" test/demo
 
 fuzz: ## run every fuzz test for FUZZTIME (30s)
