@@ -130,3 +130,30 @@ func TestCrash(t *testing.T) {
 	}
 	t.Logf("fault points: %d on the way there, %d on the way back; states after the kill: %v", len(there), len(back), counts)
 }
+
+// TestFailures lets a fault point fail as a full disk or a broken one does: the
+// host ends as it was (1, 20) or, where the journal's reserve carried it, done.
+func TestFailures(t *testing.T) {
+	lab(t)
+	program := faulty(t)
+	twin, finish := NewHost(t, "centos", 8), NewHost(t, "centos", 8)
+	there := points(t, finish, program, "migrate", "-y", "-q")
+	codes := map[int]int{}
+	for i, p := range sample(t, there) {
+		action := []string{"enospc", "eio", "error"}[i%3]
+		t.Run(strings.ReplaceAll(p, "%s", action), func(t *testing.T) {
+			h := NewHost(t, "centos", 8)
+			r := h.Do(Cmd{Args: []string{program, "migrate", "-y", "-q"}, Env: map[string]string{"ALMAMIGRATE_FAULT": fmt.Sprintf(p, action)}})
+			codes[r.Code]++
+			switch r.Code {
+			case 0:
+				mustEqual(t, "done in spite of it", h, finish, false)
+			case 1, 13, 20:
+				mustEqual(t, fmt.Sprintf("failed with %d", r.Code), h, twin, true)
+			default:
+				t.Errorf("exit code %d\n%s%s", r.Code, r.Stdout, r.Stderr)
+			}
+		})
+	}
+	t.Logf("exit codes: %v", codes)
+}
