@@ -88,6 +88,11 @@ install: build man completions ## install below DESTDIR with PREFIX (/usr)
 	install -D -m644 dist/completions/_almamigrate $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_almamigrate
 	install -D -m644 dist/completions/almamigrate.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/almamigrate.fish
 	install -d $(DESTDIR)/etc/almamigrate/conf.d
+	install -d $(DESTDIR)/usr/lib/systemd/system
+	for f in systemd/almamigrate-*.service systemd/almamigrate-*.timer; do sed 's|/usr/bin/almamigrate|$(PREFIX)/bin/almamigrate|' $$f > $(DESTDIR)/usr/lib/systemd/system/$${f##*/}; done
+	install -D -m644 systemd/90-almamigrate.preset $(DESTDIR)/usr/lib/systemd/system-preset/90-almamigrate.preset
+	install -D -m644 systemd/almamigrate.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/almamigrate.conf
+	install -D -m644 systemd/almamigrate.catalog $(DESTDIR)/usr/lib/systemd/catalog/almamigrate.catalog
 
 lab-down: ## stop the lab's server and free its memory
 	test/lab/lab down
