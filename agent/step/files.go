@@ -271,6 +271,10 @@ func (s seal) Do(_ context.Context, c *txn.Change, _, _ json.RawMessage) error {
 	if err != nil {
 		return err
 	}
+	// A run that was killed in rpm's transaction, and resumed, leaves some.
+	if err := removeHalfWritten(sets); err != nil {
+		return err
+	}
 	for _, set := range sets {
 		if err := set.RecordAfter(root); err != nil {
 			return err
