@@ -89,7 +89,7 @@ func ReadReport(r io.Reader) (*Report, error) {
 	}
 	d := &Report{}
 	if err := json.Unmarshal(data, d); err != nil {
-		return nil, fmt.Errorf("%v: %w", err, ErrDocument)
+		return nil, fmt.Errorf("%w: %w", err, ErrDocument)
 	}
 	if d.Kind != ReportKind && d.Kind != CheckKind {
 		return nil, fmt.Errorf("kind is %q: %w", d.Kind, ErrDocument)

@@ -25,7 +25,7 @@ func (m *metrics) head(name, kind, help string) {
 // value writes one sample; labels are name, value, name, value.
 func (m *metrics) value(name string, v float64, labels ...string) {
 	m.WriteString(name)
-	for i := 0; i < len(labels); i += 2 {
+	for i := 0; i+1 < len(labels); i += 2 {
 		m.WriteByte(",{"[b2i(i == 0)])
 		fmt.Fprintf(m, `%s="%s"`, labels[i], labelEscaper.Replace(Safe(labels[i+1])))
 	}

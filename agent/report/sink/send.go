@@ -125,7 +125,7 @@ func (s *Sink) post(ctx context.Context, c *retryablehttp.Client, token, runID s
 		var err error
 		if body, err = unpack(packed); err != nil {
 			// the file is damaged: nobody will ever take it
-			return fmt.Errorf("cannot unpack a report of the spool: %v: %w", err, ErrRefused)
+			return fmt.Errorf("cannot unpack a report of the spool: %w: %w", err, ErrRefused)
 		}
 	}
 	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodPost, s.ep.URL, body)
@@ -252,7 +252,7 @@ func (s *Sink) checkRetry(ctx context.Context, resp *http.Response, err error) (
 // thousand hosts do not come back at once.
 func (s *Sink) backoff(lo, hi time.Duration, attempt int, resp *http.Response) time.Duration {
 	wait := min(lo<<min(attempt, 20), hi)
-	wait -= time.Duration(rand.Int64N(int64(wait)/2 + 1))
+	wait -= time.Duration(rand.Int64N(int64(wait)/2 + 1)) //nolint:gosec // spreads load, hides nothing
 	if resp != nil {
 		wait = max(wait, min(retryAfter(resp.Header, s.opt.Now()), hi))
 	}
