@@ -203,9 +203,10 @@ func TestRollbackKeepsLaterChanges(t *testing.T) {
 	h.code(0, "migrate", "-y", "-q")
 	h.Write("/etc/yum.repos.d/acme.repo", "[acme]\nname=mine\nbaseurl=http://acme.invalid/\n")
 	h.Write("/etc/yum.repos.d/new.repo", "[new]\nname=new\nbaseurl=http://new.invalid/\n")
-	h.Write("/etc/issue", "mine\n")
+	h.Write("/etc/issue", "mine\n") // the same in both distributions: the migration did not change it
+	h.Write("/usr/lib/os-release", "edited=since\n")
 	r := h.code(0, "rollback", "--dry-run")
-	for _, want := range []string{"/etc/yum.repos.d/acme.repo", "/etc/issue"} {
+	for _, want := range []string{"/etc/yum.repos.d/acme.repo", "/etc/issue", "/usr/lib/os-release"} {
 		if !strings.Contains(r.Stdout, want) {
 			t.Errorf("the dry run does not name %s:\n%s", want, r.Stdout)
 		}
@@ -215,10 +216,13 @@ func TestRollbackKeepsLaterChanges(t *testing.T) {
 		t.Errorf("acme.repo: %s", got)
 	}
 	h.Must("test", "-e", "/etc/yum.repos.d/new.repo")
-	if got := h.Must("cat", "/etc/issue"); strings.Contains(got, "mine") {
-		// Both distributions ship the same text, so the migration did not change it and the edit stays.
-		t.Logf("/etc/issue was left: %q", got)
+	if got := h.Must("cat", "/etc/issue"); got != "mine\n" {
+		t.Errorf("/etc/issue: %q", got)
 	}
+	if got := h.Must("cat", "/etc/os-release"); !strings.Contains(got, "CentOS Linux") {
+		t.Errorf("os-release: %q", got)
+	}
+	h.Must("sh", "-c", "grep -rq edited=since /var/lib/almamigrate/changes/*/files/*/clash-*")
 }
 
 // A plan that was approved is carried out as it is or not at all.
