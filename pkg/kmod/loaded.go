@@ -91,8 +91,8 @@ func parseProcModule(line string) (Loaded, error) {
 		m.State = words[4]
 	}
 	if len(words) > 6 {
-		flags, ok := strings.CutPrefix(words[6], "(")
-		if flags, ok = strings.CutSuffix(flags, ")"); !ok {
+		flags, ok := strings.CutSuffix(strings.TrimPrefix(words[6], "("), ")")
+		if !ok {
 			return Loaded{}, corrupt("taint field %q of module %s", clip(words[6]), m.Name)
 		}
 		// '+' and '-' mark a module that is coming or going, not a taint.

@@ -35,7 +35,6 @@ type sqliteFile struct {
 	pageSize int
 	usable   int
 	pages    uint32
-	first    []byte // copy of page 1
 	seen     pageSet
 	alloc    allocator
 	nodes    [maxDepth + 1][]byte // copies of the pages from the root to the one under way
