@@ -70,6 +70,7 @@ type Plan struct {
 	Seconds        int        `json:"seconds"`         // rough duration
 	RebootRequired bool       `json:"reboot_required"` // always false for branding
 	Steps          []Step     `json:"steps"`           // in order
+	Boot           *BootPlan  `json:"boot,omitempty"`  // with all packages only; made by (*Plan).boot in boot.go
 	Evidence       Evidence   `json:"evidence"`
 
 	// picks are the repositories' own descriptions of Coming, for the download.

@@ -34,6 +34,7 @@ func (p *Plan) WriteText(w io.Writer) error {
 		}
 	}
 	p.settings(&b)
+	p.Boot.text(&b)
 	fmt.Fprintf(&b, "\nSteps:\n")
 	for i, s := range p.Steps {
 		fmt.Fprintf(&b, "  %d. %s: %s\n", i+1, s.Name, report.Safe(s.Title))
