@@ -19,6 +19,8 @@ type Input struct {
 	Repos     []TargetRepo // AlmaLinux's repositories, in any order
 	Now       time.Time    // the moment that keys are judged at; zero: when the inventory was taken
 	Deep      *DeepFacts   // what --deep read out of the kernel packages; nil: not asked for
+	Suppliers []Supplier   // repositories of kernel modules that are not AlmaLinux's, in any order
+	Moves     bool         // Assessment.Moves is wanted
 }
 
 // TargetRepo is one AlmaLinux repository, fetched and indexed, or the reason
@@ -83,6 +85,7 @@ type Assessment struct {
 	Modules  []ModuleResult      `json:"modules"`          // sorted by name
 	Space    []SpaceNeed         `json:"space"`            // sorted by mount; empty where free space is not known
 	Skipped  []inventory.Skipped `json:"skipped"`
+	Moves    *Moves              `json:"-"` // nil: not asked for, or a repository could not be read
 }
 
 // Summary counts.

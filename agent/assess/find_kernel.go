@@ -114,6 +114,13 @@ func (a *assessor) findMissing(j *kernelJudge, dropped map[string]bool) {
 			Detail: "Neither the kernel " + j.kernelName() + " nor another package of the repositories has a module of that name, built in or as a file.",
 			Remedy: Remedy{Text: "find out what needs it; look for a kmod package in ELRepo or the CentOS Kmods SIG, or stop using it", Command: "modinfo " + shellWord(g.names[0])},
 		}
+		switch asked, rest := a.askedSuppliers(); {
+		case rest != "":
+			f.Detail += " " + sentence(rest)
+		case asked != "":
+			f.Detail += " Nor has " + asked + "."
+			f.Remedy.Text = "find out what needs it; ask its supplier for a build for " + j.t.release + ", or stop using it"
+		}
 		if essential {
 			f.Detail = essentialText + f.Detail
 		}
@@ -174,37 +181,37 @@ func (a *assessor) findForeign(j *kernelJudge) {
 			f.Detail = essentialText + f.Detail
 		}
 		if c := j.modules[j.byName[g.names[0]]]; c.Target != "" && !strings.HasPrefix(nameOf(c.Target), j.t.base) {
-			f.Remedy = Remedy{Text: "install the package that fits", Command: "dnf install " + shellWord(nameOf(c.Target))}
+			if r := a.repoByID(c.Repo); r != nil {
+				f.Remedy = Remedy{Text: "try the package that has a newer build", Command: a.installCommand([]string{nameOf(c.Target)}, []*TargetRepo{r})}
+			}
 		}
 		a.raise(f)
 	})
 	j.split(func(r *ModuleResult) bool { return r.Verdict == ModuleSupplied }, func(g *moduleGroup, essential bool) {
-		var names, off []string
+		var names []string
+		var repos []*TargetRepo
 		for _, n := range g.names {
 			r := &j.modules[j.byName[n]]
-			if !slices.ContainsFunc(a.inv.Packages, func(p inventory.Package) bool { return p.Name == nameOf(r.Target) }) {
+			// An installed package that AlmaLinux's repositories replace needs no hand.
+			if r.RepoOff || r.RepoName != "" || !a.installed(nameOf(r.Target)) {
 				names = append(names, nameOf(r.Target))
-			}
-			if r.RepoOff {
-				off = append(off, r.Repo)
+				if at := a.repoByID(r.Repo); at != nil && !slices.Contains(repos, at) {
+					repos = append(repos, at)
+				}
 			}
 		}
-		if len(names) == 0 && len(off) == 0 {
-			return // its package is installed and is replaced
+		if len(names) == 0 {
+			return
 		}
 		slices.Sort(names)
 		names = slices.Compact(names)
-		slices.Sort(off)
-		cmd := "dnf install "
-		if off = slices.Compact(off); len(off) > 0 {
-			cmd = "dnf --enablerepo=" + strings.Join(off, ",") + " install "
-		}
 		f := Finding{
 			ID: idKmodSupplied, Severity: severityOf(essential), Resources: g.res,
 			Title:  fmt.Sprintf("%s %s from a package of its own: %s", plural(len(g.names), "module"), verb(len(g.names), "comes", "come"), g.list()),
-			Detail: "AlmaLinux's kernel does not have it; " + strings.Join(names, ", ") + " does.",
-			Remedy: Remedy{Text: "install it together with the kernel, before the reboot", Command: cmd + strings.Join(names, " ")},
+			Detail: "AlmaLinux's kernel does not have it in a form that fits; " + strings.Join(names, ", ") + " does.",
+			Remedy: Remedy{Text: "install it together with the kernel, before the reboot", Command: a.installCommand(names, repos)},
 		}
+		f.Detail += a.aboutSuppliers(repos, j.res.Enforced)
 		if essential {
 			f.Detail = essentialText + f.Detail
 		}

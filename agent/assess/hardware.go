@@ -26,7 +26,12 @@ func (a *assessor) findHardware(j *kernelJudge) map[string]bool {
 			gone[n].add(d, "AlmaLinux's kernel has no "+d.Module)
 			told[d.Module] = true
 		case r != nil && j.drops(d, r):
-			ids[n].add(d, fmt.Sprintf("%s of AlmaLinux's kernel does not claim %s", d.Module, d.Modalias))
+			text := fmt.Sprintf("%s of AlmaLinux's kernel does not claim %s", d.Module, d.Modalias)
+			if c := a.claimant(j.t, d.Module, d.Modalias); c != nil {
+				text += "; supplied by " + a.inRepo(c)
+				ids[n].take(c)
+			}
+			ids[n].add(d, text)
 		case r != nil && r.Verdict == ModuleUnknown && j.t.evidence == EvidenceNone || r == nil && d.Module == "":
 			// The catalogue's word, where the kernel itself is not known.
 			h, ok := a.cat.Hardware(driverName(d))
@@ -69,6 +74,11 @@ func (a *assessor) findHardware(j *kernelJudge) map[string]bool {
 			if j.t.evidence == EvidenceMetadata {
 				f.Detail += " This is by the metadata; check --deep reads the modules themselves."
 			}
+			if len(g.names) == len(g.from) {
+				names, repos := g.packages()
+				f.Detail += " " + sentence(strings.Join(names, ", ")+" has it") + a.aboutSuppliers(repos, j.res.Enforced)
+				f.Remedy = Remedy{Text: "install the package that claims it together with the kernel, before the reboot", Command: a.installCommand(names, repos)}
+			}
 			if essential {
 				f.Detail = deviceText + f.Detail
 			}
@@ -92,6 +102,23 @@ const deviceText = "The root disk, /boot or a network card is behind it: the hos
 type devices struct {
 	res   []Resource
 	names []string
+	from  []*candidate // packages that have a driver for them
+}
+
+func (g *devices) take(c *candidate) { g.from = append(g.from, c) }
+
+// packages names what take was given, each once, and the repositories.
+func (g *devices) packages() (names []string, repos []*TargetRepo) {
+	for _, c := range g.from {
+		if !slices.Contains(names, c.id.Name) {
+			names = append(names, c.id.Name)
+		}
+		if !slices.Contains(repos, c.repo) {
+			repos = append(repos, c.repo)
+		}
+	}
+	slices.Sort(names)
+	return names, repos
 }
 
 func (g *devices) add(d *inventory.KernelDevice, detail string) {

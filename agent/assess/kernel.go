@@ -32,8 +32,9 @@ func (a *assessor) judgeKernel() *kernelJudge {
 	j := &kernelJudge{a: a, k: k, byName: map[string]int{}, source: map[string]*inventory.ModuleSource{}, foreign: map[string]*inventory.KernelModule{}}
 	j.res = KernelResult{
 		Running: k.Release, Evidence: EvidenceNone, Comes: []string{}, SecureBoot: k.Trust.SecureBoot, Enforced: k.Trust.Enforced(),
-		Counts: map[ModuleVerdict]int{}, Reason: k.Reason,
+		Counts: map[ModuleVerdict]int{}, Reason: k.Reason, Suppliers: a.supplierResults(), wanted: map[string]bool{},
 	}
+	a.kernelWants = j.res.wanted
 	for _, v := range ModuleVerdicts {
 		j.res.Counts[v] = 0
 	}
@@ -122,6 +123,20 @@ func (r *ModuleResult) place(c *candidate) {
 	r.Target, r.Repo, r.RepoOff = c.id.String(), c.repo.ID, !c.repo.Enabled
 }
 
+// supplied gives a module the verdict that another package has it.
+func (j *kernelJudge) supplied(r *ModuleResult, c *candidate, why string) {
+	r.Verdict, r.Reason = ModuleSupplied, why+"; supplied by "+j.a.inRepo(c)
+	r.place(c)
+	if s := j.a.supplierOf(c); s != nil {
+		r.RepoName = s.Title
+	}
+	if s, _ := j.t.fits(c); s == nil {
+		r.Reason += "; its metadata does not tell whether it fits this kernel"
+	} else if n := len(s.Unverified); n > 0 {
+		r.Reason += fmt.Sprintf("; %d of its %d imports are on no list", n, s.Total)
+	}
+}
+
 // inTree judges a module that came with the running kernel: what counts is
 // whether the other kernel has one of that name, wherever its file lies.
 func (j *kernelJudge) inTree(r *ModuleResult, m *inventory.KernelModule) {
@@ -171,19 +186,29 @@ func (j *kernelJudge) inTree(r *ModuleResult, m *inventory.KernelModule) {
 		r.place(p.candidate)
 	default:
 		if c := j.a.supplier(t, name); c != nil {
-			r.Verdict = ModuleSupplied
-			r.Reason = fmt.Sprintf("AlmaLinux's kernel does not have it, %s does", c.id.Name)
-			r.place(c)
+			j.supplied(r, c, "AlmaLinux's kernel does not have it")
 			return
 		}
 		if m.Builtin && t.evidence == EvidenceMetadata {
+			delete(j.res.wanted, name)
 			r.Reason = "built into the running kernel; the metadata does not tell whether the other one has it built in"
 			return
 		}
 		r.Verdict = ModuleMissing
 		r.Reason = "neither AlmaLinux's kernel nor another package of the repositories has it"
+		if onlyInitramfs(r) || j.unused(m) {
+			delete(j.res.wanted, name)
+		}
 		if j.unused(m) {
 			r.Reason += "; what uses it here does without it there"
+			return
+		}
+		asked, rest := j.a.askedSuppliers()
+		if asked != "" {
+			r.Reason += ", nor has " + asked
+		}
+		if rest != "" {
+			r.Reason += "; " + rest
 		}
 	}
 }
@@ -324,10 +349,23 @@ func (j *kernelJudge) instead(r *ModuleResult) {
 		r.place(p.candidate)
 		return
 	}
-	if c := j.a.supplier(j.t, r.Name); c != nil {
-		r.Reason += fmt.Sprintf("; %s has one that fits", c.id.Name)
-		r.place(c)
+	if r.Rebuilt != "" {
+		return
 	}
+	c := j.a.supplier(j.t, r.Name)
+	if c == nil {
+		if _, rest := j.a.askedSuppliers(); rest != "" {
+			r.Reason += "; " + rest
+		}
+		return
+	}
+	if s, _ := j.t.fits(c); s != nil && len(s.Unverified) == 0 {
+		j.supplied(r, c, r.Reason)
+		r.broke = true
+		return
+	}
+	r.Reason += fmt.Sprintf("; there is %s, whose metadata does not prove that it fits", j.a.inRepo(c))
+	r.place(c)
 }
 
 // successor is the package that the move puts in the place of a module's owner.
@@ -415,7 +453,16 @@ func (j *kernelJudge) chain() {
 			}
 			for _, d := range f.Depends {
 				at, ok := j.byName[d]
-				if !ok || j.foreign[d] == nil || j.modules[at].Verdict != ModuleBreaks {
+				if !ok || j.foreign[d] == nil {
+					continue
+				}
+				if below := &j.modules[at]; below.broke && r.Verdict == ModuleCompatible {
+					// What a rebuilt module exports may have other checksums.
+					r.Verdict, r.weak = ModuleUnknown, false
+					r.Reason = fmt.Sprintf("it builds on %s, which another build replaces", d)
+					again = true
+					break
+				} else if below.Verdict != ModuleBreaks {
 					continue
 				}
 				r.Verdict, r.weak = ModuleBreaks, false
@@ -435,9 +482,13 @@ func (j *kernelJudge) trust(r *ModuleResult, m *inventory.KernelModule) {
 		r.Trusted, r.Signature = TrustYes, "AlmaLinux signs the modules of its kernel"
 		return
 	case ModuleSupplied:
-		r.Signature = "the package's own module has another signature"
-		if strings.Contains(r.Repo, "baseos") || strings.Contains(r.Repo, "appstream") {
+		switch {
+		case r.RepoName != "":
+			r.Signature = r.RepoName + " signs its modules itself; where signatures are demanded, its certificate has to be enrolled (mokutil --import)"
+		case strings.Contains(r.Repo, "baseos") || strings.Contains(r.Repo, "appstream"):
 			r.Trusted, r.Signature = TrustYes, "AlmaLinux signs its own module packages"
+		default:
+			r.Signature = "the package's own module has another signature"
 		}
 		return
 	case ModuleMissing:

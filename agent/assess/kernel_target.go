@@ -1,8 +1,6 @@
 package assess
 
 import (
-	"cmp"
-	"maps"
 	"slices"
 	"strings"
 
@@ -330,36 +328,6 @@ func (t *targetKernel) coming() []string {
 	}
 	slices.Sort(list)
 	return list
-}
-
-// supplier finds the newest package beside the kernel's own that has a module
-// and fits the kernel, as far as its requirements tell.
-func (a *assessor) supplier(t *targetKernel, module string) *candidate {
-	var best *candidate
-	for _, r := range a.uni.repos {
-		seen := map[int]bool{}
-		for _, name := range spellings(module) {
-			for _, i := range r.Index.WhatProvides("kmod(" + name + ".ko)") {
-				seen[i] = true
-			}
-			for _, i := range r.Index.ByName("kmod-" + name) {
-				seen[i] = true
-			}
-		}
-		for _, i := range slices.Sorted(maps.Keys(seen)) {
-			c := a.uni.candidate(r, i)
-			if c == nil || a.uni.mods.hides(c.id) || c.id.Arch != a.inv.Host.Arch || strings.HasPrefix(c.id.Name, t.base+"-") && c.id.Name != t.base+"-abi-stablelists" {
-				continue
-			}
-			if s := t.fitness(c); s != nil && len(s.Changed)+len(s.Missing) > 0 {
-				continue
-			}
-			if best == nil || cmp.Or(boolCompare(c.repo.Enabled, best.repo.Enabled), c.id.EVR.Compare(best.id.EVR)) > 0 {
-				best = c
-			}
-		}
-	}
-	return best
 }
 
 func boolCompare(x, y bool) int {

@@ -48,6 +48,9 @@ type KernelResult struct {
 	Enforced   bool                  `json:"enforced"`         // the kernel refuses modules without a trusted signature
 	Loaded     int                   `json:"loaded"`           // loaded modules
 	Counts     map[ModuleVerdict]int `json:"counts"`           // of all judged modules; every verdict, zero included
+	Suppliers  []SupplierResult      `json:"module_repos,omitempty"`
+
+	wanted map[string]bool // what no repository of AlmaLinux's supplies
 }
 
 // ModuleResult is the verdict on one module.
@@ -64,7 +67,8 @@ type ModuleResult struct {
 	Taint     string        `json:"taint,omitempty"` // what the kernel's letters mean
 	Target    string        `json:"target,omitempty"`
 	Repo      string        `json:"repo,omitempty"`
-	RepoOff   bool          `json:"repo_off,omitempty"` // the repository would be off
+	RepoOff   bool          `json:"repo_off,omitempty"`  // the repository would be off
+	RepoName  string        `json:"repo_name,omitempty"` // what a repository that is not AlmaLinux's is called
 	Symbols   *SymbolResult `json:"symbols,omitempty"`
 	Rebuilt   string        `json:"rebuilt,omitempty"`   // dkms NAME/VERSION or akmods NAME
 	Signature string        `json:"signature,omitempty"` // who vouches for it under AlmaLinux's kernel
@@ -72,6 +76,7 @@ type ModuleResult struct {
 
 	vermagic string // of an out-of-tree module
 	weak     bool   // compatible, but nobody puts it into the new kernel's tree
+	broke    bool   // supplied, and the build that is there would be refused
 }
 
 // Trust says whether a kernel that demands signatures would load a module.

@@ -36,7 +36,9 @@ type assessor struct {
 	vital    map[string]bool // names that essential knows; nil: not asked yet
 	needs    []SpaceNeed
 	kernel   *kernelJudge
-	findings []Finding
+	// kernelWants gathers the modules that no repository of AlmaLinux's supplies.
+	kernelWants map[string]bool
+	findings    []Finding
 }
 
 // risk is a downgrade with a known risk for data.
@@ -66,6 +68,11 @@ func Assess(in Input) *Assessment {
 		}
 	}
 	a.uni = newUniverse(in.Repos, newModules(a.cat, a.inv, in.Repos), in.Inventory.Host.Arch)
+	for i := range in.Suppliers {
+		if ix := in.Suppliers[i].Index; ix != nil {
+			a.uni.readers[ix] = ix.NewReader()
+		}
+	}
 	a.judge()
 	a.closure = a.newClosure()
 	if a.dependsOnTarget() {
@@ -83,7 +90,11 @@ func Assess(in Input) *Assessment {
 	if a.dependsOnTarget() {
 		a.findDependencies()
 	}
-	return a.result()
+	res := a.result()
+	if in.Moves && a.dependsOnTarget() {
+		res.Moves = a.moves()
+	}
+	return res
 }
 
 // crossMajor tells that the host is compared with another major than its own:

@@ -58,9 +58,9 @@ var kernelFindingTypes = []FindingType{
 	},
 	{
 		ID: idKmodSupplied, Title: "A package of its own has the module", Severities: []Severity{Warning, Blocker},
-		Meaning: "AlmaLinux's kernel does not have the module, a kmod package of the repositories does, and as far as its requirements tell it fits the kernel. The repository may be off.",
+		Meaning: "AlmaLinux's kernel does not have the module, or would refuse the build that is there; a kmod package has it, and as far as its requirements tell it fits the kernel. It is in a repository of AlmaLinux's, which may be off (Synergy, too), or in ELRepo or the CentOS Kmods SIG. Those two are asked when the host has them enabled, and otherwise only for a module that AlmaLinux does not have; offline and with a mirror of one's own, only from the cache.",
 		Why:     "It does not come by itself: after the reboot the module would not be there.",
-		Action:  "Install the package named together with the kernel, before the reboot.",
+		Action:  "Install the package named together with the kernel, before the reboot; the command says how the repository is enabled. ELRepo and the SIG are not AlmaLinux's: under Secure Boot their certificates have to be enrolled.",
 	},
 	{
 		ID: idKmodCompatible, Title: "Out-of-tree modules fit AlmaLinux's kernel", Severities: []Severity{Info},

@@ -157,6 +157,7 @@ type world struct {
 	major   int
 	catalog map[string]string // files of catalog.d
 	deep    *assess.DeepFacts
+	others  []assess.Supplier
 	cat     *catalog.Catalog // of the last judgement
 }
 
@@ -277,7 +278,12 @@ func (w *world) assess() *assess.Assessment {
 			r.Index = buildIndex(w.t, w.content[r.ID], w.modules[r.ID])
 		}
 	}
-	return assess.Assess(assess.Input{Inventory: w.inv, Catalog: cat, Major: w.major, Repos: w.repos, Deep: w.deep})
+	for i := range w.others {
+		if s := &w.others[i]; s.Err == nil && s.Unasked == "" && s.Index == nil {
+			s.Index = buildIndex(w.t, w.content[s.ID], "")
+		}
+	}
+	return assess.Assess(assess.Input{Inventory: w.inv, Catalog: cat, Major: w.major, Repos: w.repos, Deep: w.deep, Suppliers: w.others})
 }
 
 // ids are the findings as "severity id", sorted.

@@ -151,6 +151,7 @@ type Catalog struct {
 	hardwareSources []HardwareSource
 	panels          []Panel
 	agents          []Agent
+	moduleRepos     []*moduleRepoDef
 	baseURL         string
 	mirrorlist      string
 }

@@ -131,6 +131,8 @@ func (c *Catalog) add(name string, data []byte, local bool) error {
 			err = l.mergedModules(s)
 		case len(words) == 2 && words[0] == "hardware-source":
 			err = l.hardwareSource(s, words[1])
+		case len(words) >= 3 && words[0] == "module-repo":
+			err = l.moduleRepo(s, words[1], words[2:])
 		case len(words) == 2 && words[0] == "panel":
 			err = l.panel(s, words[1])
 		case len(words) == 2 && words[0] == "agent":

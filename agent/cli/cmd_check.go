@@ -211,11 +211,16 @@ func (a *app) judge(ctx context.Context, f *checkFlags) (*report.Check, *assess.
 		return nil, nil, err
 	}
 	in := assess.Input{Inventory: inv, Catalog: cat, Major: target.Major(inv.Host.Major)}
-	err = a.fetch(ctx, &in, dir, f, opt)
+	err = a.fetch(ctx, &in, dir, f, &opt)
 	if err != nil {
 		return nil, nil, err
 	}
 	res := assess.Assess(in)
+	if asked, err := a.askSuppliers(ctx, &in, res, dir, f, opt); err != nil {
+		return nil, nil, err
+	} else if asked {
+		res = assess.Assess(in)
+	}
 	d := report.NewCheck(inv, res)
 	d.Tool = inventory.Tool{Name: "almamigrate", Version: Version}
 	d.RunID, d.Started, d.Finished = runID(), started.UTC(), time.Now().UTC()
@@ -253,7 +258,7 @@ func (a *app) transport() reposync.Repo {
 
 // fetch brings the AlmaLinux repositories up to date and, for --deep, reads the
 // kernel packages.
-func (a *app) fetch(ctx context.Context, in *assess.Input, dir string, f *checkFlags, opt target.Options) error {
+func (a *app) fetch(ctx context.Context, in *assess.Input, dir string, f *checkFlags, opt *target.Options) error {
 	if opt.Transport.Proxy == "" {
 		opt.Transport.Proxy = in.Inventory.DNF.Proxy
 	}
@@ -268,8 +273,8 @@ func (a *app) fetch(ctx context.Context, in *assess.Input, dir string, f *checkF
 	if err != nil {
 		return err
 	}
-	ring := target.Keyring(ctx, syncer, dir, in.Catalog, in.Inventory, opt)
-	plan, err := target.Select(in.Catalog, in.Inventory, ring, opt)
+	ring := target.Keyring(ctx, syncer, dir, in.Catalog, in.Inventory, *opt)
+	plan, err := target.Select(in.Catalog, in.Inventory, ring, *opt)
 	if err != nil {
 		return &UserError{Err: err, Code: ExitNotSupported, Hint: "name the repositories with --repo ID=URL"}
 	}
@@ -280,6 +285,9 @@ func (a *app) fetch(ctx context.Context, in *assess.Input, dir string, f *checkF
 	if kernels := assess.KernelPackages(*in); f.deep && len(kernels) > 0 {
 		p.say("reading the kernel packages ...")
 		in.Deep = target.Deep(ctx, syncer, synced, kernels, ring, dir)
+	}
+	if err := a.enabledSuppliers(ctx, in, syncer, *opt); err != nil {
+		return err
 	}
 	return ctx.Err()
 }

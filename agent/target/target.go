@@ -55,11 +55,14 @@ func Select(cat *catalog.Catalog, inv *inventory.Inventory, ring *rpmsig.Keyring
 	from := mappedFrom(cat, inv)
 	single := map[string]string{}
 	for id, u := range opt.Repos {
-		single[id] = u
+		if !isSupplier(cat, inv, id) {
+			single[id] = u
+		}
 	}
 	var plan []Planned
+	only := opt.OnlyRepos && len(single) > 0 // naming ELRepo's address does not leave AlmaLinux's out
 	for _, r := range known {
-		if opt.OnlyRepos && single[r.ID] == "" {
+		if only && single[r.ID] == "" {
 			continue
 		}
 		src := opt.Transport
@@ -134,16 +137,21 @@ func FetchSynced(ctx context.Context, syncer *reposync.Syncer, plan []Planned) (
 		if err := results[i].Err; err != nil {
 			r.Err = err
 		} else {
-			s := results[i].Synced
-			kept[p.ID] = s
-			r.Index, r.Revision, r.Stale, r.FetchedAt = s.Index, s.Revision, s.Stale, s.FetchedAt
-			r.URL = s.BaseURL
-			r.Signature = "none"
-			if s.Signature != nil {
-				r.Signature = strings.TrimSpace(string(s.Signature.Status) + " " + s.Signature.KeyID)
-			}
+			kept[p.ID] = results[i].Synced
+			r = fetched(r, results[i].Synced)
 		}
 		repos[i] = r
 	}
 	return repos, kept, nil
+}
+
+// fetched fills in what a sync found out.
+func fetched(r assess.TargetRepo, s *reposync.Synced) assess.TargetRepo {
+	r.Index, r.Revision, r.Stale, r.FetchedAt = s.Index, s.Revision, s.Stale, s.FetchedAt
+	r.URL = s.BaseURL
+	r.Signature = "none"
+	if s.Signature != nil {
+		r.Signature = strings.TrimSpace(string(s.Signature.Status) + " " + s.Signature.KeyID)
+	}
+	return r
 }
