@@ -176,6 +176,14 @@ func (s swapPackages) Do(ctx context.Context, c *txn.Change, _, undo json.RawMes
 			return err
 		}
 	}
+	// A transaction that was killed left files half written, "name;tid".
+	sets, err := Sets(c)
+	if err != nil {
+		return err
+	}
+	if err := removeHalfWritten(sets); err != nil {
+		return err
+	}
 	s.say("swapping the packages")
 	return s.Env.run(ctx, c, "swap", forward(c, u, db))
 }

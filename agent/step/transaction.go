@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -87,6 +88,7 @@ func (e *Env) run(ctx context.Context, c *txn.Change, name string, t transaction
 	if err := writeJSON(spec, t); err != nil {
 		return err
 	}
+	otherSecond(log)
 	if err := os.Remove(log); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("cannot begin the log of the transaction: %w", err)
 	}
@@ -135,6 +137,20 @@ func (e *Env) run(ctx context.Context, c *txn.Change, name string, t transaction
 		return fmt.Errorf("%w: the transaction ended without a word, see %s", ErrRPM, log)
 	}
 	return fmt.Errorf("%w: %w", ErrRPM, rerr)
+}
+
+// otherSecond waits, where a transaction was killed a moment ago, for the second
+// to pass in which its log was last written: rpm's transaction id is the time in
+// seconds, files are unpacked as "name;id", and one that two transactions share
+// ends in "unpack-error".
+func otherSecond(log string) {
+	st, err := os.Stat(log)
+	for range 20 { // a clock that was set back is not waited for
+		if err != nil || time.Now().Unix() != st.ModTime().Unix() {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 }
 
 // alone waits until no transaction of an earlier run of this change is still
