@@ -346,7 +346,7 @@ func (b *BootPlan) space(in Input) []Space {
 		}
 		return in.Free(path)
 	}
-	var need int64 = 16 << 20 // a kernel and its map
+	var need int64 = 16 << 20                              // a kernel and its map
 	for _, f := range in.Inventory.Environment.BootFiles { // not nil: there is a plan
 		if !f.Rescue {
 			need = max(need, f.Bytes())

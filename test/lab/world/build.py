@@ -149,10 +149,11 @@ class World:
     def part(self, name, make):
         """Runs make unless what it made last is still good."""
         h = hashlib.sha256(packages.RUNNING.encode())
-        for f in sorted(os.listdir(HERE)):
-            if f.endswith(".py"):
-                with open(os.path.join(HERE, f), "rb") as x:
-                    h.update(x.read())
+        for d in (HERE, os.path.join(HERE, "tools")):
+            for f in sorted(os.listdir(d)):
+                if f.endswith(".py") or d != HERE:
+                    with open(os.path.join(d, f), "rb") as x:
+                        h.update(x.read())
         stamp = os.path.join(self.meta, name + ".stamp")
         if os.path.exists(stamp) and open(stamp).read() == h.hexdigest():
             return

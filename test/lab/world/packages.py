@@ -7,7 +7,7 @@ next to its name.
 import os
 
 from distros import HOST
-from model import ARCH, COMPAT, File, Pkg, conf
+from model import ARCH, COMPAT, File, Pkg, conf, link
 
 RUNNING = os.environ.get("LAB_KERNEL", os.uname().release)
 
@@ -36,6 +36,17 @@ virt-what which xfsprogs xz xz-libs yum zstd""".split()
 APPSTREAM = set("bind-utils fontconfig freetype libxkbcommon sos tuned brotli snappy".split())
 NOARCH = set("ca-certificates crontabs crypto-policies dnf dnf-data dnf-plugins-core tzdata yum firewalld firewalld-filesystem hwdata rootfiles "
              "selinux-policy selinux-policy-targeted linux-firmware iwl7260-firmware kbd-misc libssh-config cracklib-dicts publicsuffix-list-dafsa".split())
+
+
+# What boots a host, cut down to what it leaves behind. Hosts without /boot/loader/entries have no boot loader, and none of
+# these does anything there.
+TOOLS = {"systemd-udev": "/usr/bin/kernel-install", "dracut": "/usr/bin/dracut", "grub2-tools-minimal": "/usr/bin/grub2-editenv",
+         "grubby": "/usr/sbin/grubby", "grub2-tools": "/usr/sbin/grub2-mkconfig"}
+
+
+def tool(path):
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools", os.path.basename(path))) as f:
+        return File(f.read(), mode="755")
 
 
 def mass(d, alma):
@@ -69,6 +80,8 @@ def mass(d, alma):
             p.requires.append(f"lab({MASS[i - 1]})")
         if i % 10 == 1:
             p.scripts = {"post": f'echo "post {name} $1" >> /var/log/lab-scriptlets.log', "preun": f'echo "preun {name} $1" >> /var/log/lab-scriptlets.log'}
+        if name in TOOLS:
+            p.files[TOOLS[name]] = tool(TOOLS[name])
         if i % 5 == 2:
             p.files[f"/etc/lab/{name}.conf"] = conf(f"# {name}\nvendor = {d.vendor}")
         out.append(p)
@@ -176,7 +189,10 @@ def kernels(d, alma):
         ku = f"{evr}.{ARCH}"
         mods = f"/usr/lib/modules/{ku}"
         files = {f"/boot/vmlinuz-{ku}": File("kernel"), f"/boot/System.map-{ku}": File("map"), f"/boot/config-{ku}": File("CONFIG_MODULES=y"),
-                 f"{mods}/modules.builtin": File("kernel/fs/ext4/ext4.ko"), f"{mods}/vmlinuz": File("kernel")}
+                 f"{mods}/modules.builtin": File("kernel/fs/ext4/ext4.ko"), f"{mods}/vmlinuz": File("kernel"),
+                 f"/boot/initramfs-{ku}.img": File("initramfs", flags="%ghost")}
+        scripts = {"posttrans": f"[ ! -d /boot/loader/entries ] || kernel-install add {ku} /lib/modules/{ku}/vmlinuz",
+                   "preun": f"[ ! -d /boot/loader/entries ] || kernel-install remove {ku}"}
         core = {f"{mods}/kernel/drivers/net/e1000.ko.xz": File("module"), f"{mods}/kernel/fs/xfs/xfs.ko.xz": File("module")}
         if not alma and n == len(builds) - 1:
             # uname(2) cannot be changed in a namespace: the newest installed kernel owns the running one's folder
@@ -186,9 +202,9 @@ def kernels(d, alma):
         pk = lambda name, files, **kw: out.append(Pkg(name, evr, ARCH, files=files, source="kernel", **kw))
         uname = [f"kernel-uname-r = {ku}", "installonlypkg(kernel)"]
         if e == 8:
-            pk("kernel-core", files | core, provides=[f"kernel = {evr}", f"kernel-core-uname-r = {ku}"] + uname + crc)
+            pk("kernel-core", files | core, provides=[f"kernel = {evr}", f"kernel-core-uname-r = {ku}"] + uname + crc, scripts=scripts)
         else:
-            pk("kernel-core", files, provides=[f"kernel = {evr}", f"kernel-core-uname-r = {ku}"] + uname, requires=[f"kernel-modules-core-uname-r = {ku}"])
+            pk("kernel-core", files, provides=[f"kernel = {evr}", f"kernel-core-uname-r = {ku}"] + uname, requires=[f"kernel-modules-core-uname-r = {ku}"], scripts=scripts)
             pk("kernel-modules-core", core, provides=[f"kernel-modules-core-uname-r = {ku}", "installonlypkg(kernel-module)"] + crc)
         pk("kernel-modules", {f"{mods}/kernel/drivers/scsi/hpsa.ko.xz": File("module")}, provides=[f"kernel-modules-uname-r = {ku}", "installonlypkg(kernel-module)"],
            requires=[f"kernel-uname-r = {ku}"])
@@ -196,6 +212,33 @@ def kernels(d, alma):
         pk("kernel", {}, requires=[f"kernel-core-uname-r = {ku}", f"kernel-modules-uname-r = {ku}"], provides=["installonlypkg(kernel)"])
     out.append(Pkg("kernel-tools", f"{base}-{builds[-1]}".replace("@", d.dist), ARCH, source="kernel", files={"/usr/share/doc/kernel-tools/README": File("tools")}))
     return out
+
+
+# the folder below EFI that each distribution's shim and GRUB are in
+EFI = {"alma": "almalinux", "centos": "centos", "stream": "centos", "rocky": "rocky", "oracle": "redhat", "rhel": "redhat"}
+
+
+def bootloader(d, alma):
+    """shim and GRUB for UEFI, with the real ones' file lists. Not on hosts unless a test installs them: few have an ESP."""
+    if ARCH not in ("x86_64", "aarch64"):
+        return []
+    e, v = d.major, EFI[d.id]
+    a, at = {"x86_64": ("x64", ""), "aarch64": ("aa64", "")}[ARCH][0], f"/boot/efi/EFI/{EFI[d.id]}"
+    efi = lambda n: File(f"{n} of {d.vendor}", mode="700")
+    shim = {f"/boot/efi/EFI/BOOT/BOOT{a.upper()}.EFI": efi("shim"), f"/boot/efi/EFI/BOOT/fb{a}.efi": efi("fallback"), f"{at}/BOOT{a.upper()}.CSV": efi("csv"),
+            f"{at}/mm{a}.efi": efi("mokmanager"), f"{at}/shim.efi": efi("shim"), f"{at}/shim{a}-{v}.efi": efi("shim"), f"{at}/shim{a}.efi": efi("shim")}
+    grub = {at: File(dir=True), f"{at}/grub{a}.efi": efi("grub"), f"{at}/grub.cfg": File("", flags="%ghost"), "/boot/loader/entries": File(dir=True)}
+    if e == 8:
+        # the environment is on the ESP, in the vendor's folder: another vendor's GRUB has another one
+        env = "# GRUB Environment Block\n"
+        grub |= {f"{at}/grubenv": File(env + "#" * (1023 - len(env)), flags="%config(noreplace)", mode="700"),
+                 "/boot/grub2/grubenv": link(f"../efi/EFI/{v}/grubenv"), "/etc/grub2-efi.cfg": link(f"../boot/efi/EFI/{v}/grub.cfg")}
+    else:
+        grub |= {"/boot/grub2/grubenv": File("", flags="%ghost"), "/etc/grub2-efi.cfg": link("../boot/grub2/grub.cfg")}
+    sv, gv = ("15.8-4@", "2.02-156@_10.alma.1" if e == 8 else "2.06-94@_5.alma.1") if alma else ("15-15@" if e == 8 else "15.6-1@", "2.02-106@" if e == 8 else "2.06-70@")
+    pk = lambda n, evr, files, **kw: Pkg(n, evr.replace("@", d.dist), ARCH, files=files, install=False, **kw)
+    return [pk(f"shim-{a}", sv, shim, provides=[f"shim-signed-{a} = {sv.split('-')[0]}", "bundled(openssl) = 1.0.2j"], source="shim"),
+            pk(f"grub2-efi-{a}", gv, grub, requires=["grub2-common", "grub2-tools-minimal"], source="grub2-efi")]
 
 
 def modules(d, alma):
@@ -284,7 +327,7 @@ data:
 def distro_packages(d):
     """All packages of a distribution but its identity, and the material of its modules.yaml."""
     alma = d.id == "alma"
-    pkgs = base(d) + mass(d, alma) + special(d, alma) + multilib(d, alma) + kernels(d, alma)
+    pkgs = base(d) + mass(d, alma) + special(d, alma) + multilib(d, alma) + kernels(d, alma) + bootloader(d, alma)
     mod, docs, default = modules(d, alma)
     return pkgs + mod, docs, default
 

@@ -1,0 +1,4 @@
+package boot
+
+// WriteOnly writes an entry without reading it first or back.
+func WriteOnly(v *Variables, number uint16, raw []byte) error { return v.write(BootName(number), raw) }
