@@ -5,7 +5,7 @@
 SHELL    := /bin/bash
 GO       ?= go
 MODULE   := github.com/almamigrate/almamigrate
-VERSION  ?= $(shell git describe --tags --dirty 2>/dev/null || cat packaging/VERSION)
+VERSION  ?= $(patsubst v%,%,$(shell git describe --tags --dirty 2>/dev/null || cat packaging/VERSION))
 ARCHES   ?= amd64 arm64 ppc64le s390x
 PREFIX   ?= /usr
 DESTDIR  ?=
@@ -15,10 +15,13 @@ MAJOR    ?= 8
 
 # static, without paths, times and build ids of this machine: the same sources give the same bytes
 GOBUILD  := CGO_ENABLED=0 GOAMD64=v1 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X $(MODULE)/agent/cli.Version=$(VERSION)'
+# a version of a package has no "-": 0.1.0-15-gabc becomes 0.1.0.15.gabc
+RPMVERSION = $(subst -,.,$(VERSION))
+RPMARCHES ?= $(shell uname -m)
 LINT     := $(firstword $(wildcard bin/tools/golangci-lint) $(shell type -P golangci-lint 2>/dev/null))
 
 .DEFAULT_GOAL := build
-.PHONY: help build build-all reproducible check lint tools test test-systemd demo fuzz bench perf cover man completions install clean lab-down
+.PHONY: help build build-all reproducible check lint tools test test-systemd demo fuzz bench perf cover man completions source dist rpm rpmlint install install-files clean lab-down
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,14 +83,33 @@ completions: build ## write the shell completions to dist/completions
 	bin/almamigrate completion zsh > dist/completions/_almamigrate
 	bin/almamigrate completion fish > dist/completions/almamigrate.fish
 
-install: build man completions ## install below DESTDIR with PREFIX (/usr)
+source: ## dist/almamigrate-VERSION.tar.gz: the committed sources with the Go modules they use
+	@GO="$(GO)" packaging/source "$(RPMVERSION)" dist
+
+dist: ## dist/almamigrate-VERSION: source tarball, binaries for all architectures, SBOM, SHA256SUMS
+	@GO="$(GO)" ARCHES="$(ARCHES)" packaging/release "$(RPMVERSION)" dist
+
+rpm: ## dist/rpm: the packages for RPMARCHES (this machine's), built of the source tarball
+	@GO="$(GO)" packaging/rpm "$(RPMVERSION)" dist/rpm $(RPMARCHES)
+
+rpmlint: ## look at the packages in dist/rpm with rpmlint
+	rpmlint -c packaging/rpmlint.toml packaging/almamigrate.spec $(wildcard dist/rpm/*.rpm)
+
+install: build man completions ## build and install below DESTDIR with PREFIX (/usr)
+	@$(MAKE) --no-print-directory install-files
+
+install-files: # what is built already
 	install -D -m755 bin/almamigrate $(DESTDIR)$(PREFIX)/bin/almamigrate
 	install -d $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man8
 	for n in 5 8; do for f in dist/man/*.$$n; do [ ! -e $$f ] || install -m644 $$f $(DESTDIR)$(PREFIX)/share/man/man$$n/; done; done
 	install -D -m644 dist/completions/almamigrate.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/almamigrate
 	install -D -m644 dist/completions/_almamigrate $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_almamigrate
 	install -D -m644 dist/completions/almamigrate.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/almamigrate.fish
-	install -d $(DESTDIR)/etc/almamigrate/conf.d
+	install -d $(DESTDIR)/etc/almamigrate/conf.d $(DESTDIR)/etc/almamigrate/catalog.d
+	[ -e $(DESTDIR)/etc/almamigrate/almamigrate.conf ] || install -m644 packaging/almamigrate.conf $(DESTDIR)/etc/almamigrate/almamigrate.conf
+	install -D -m644 packaging/almamigrate.logrotate $(DESTDIR)/etc/logrotate.d/almamigrate
+	install -d $(DESTDIR)$(PREFIX)/share/almamigrate/schema
+	install -m644 packaging/schema/*.json $(DESTDIR)$(PREFIX)/share/almamigrate/schema/
 	install -d $(DESTDIR)/usr/lib/systemd/system
 	for f in systemd/almamigrate-*.service systemd/almamigrate-*.timer; do sed 's|/usr/bin/almamigrate|$(PREFIX)/bin/almamigrate|' $$f > $(DESTDIR)/usr/lib/systemd/system/$${f##*/}; done
 	install -D -m644 systemd/90-almamigrate.preset $(DESTDIR)/usr/lib/systemd/system-preset/90-almamigrate.preset
