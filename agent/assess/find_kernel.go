@@ -192,8 +192,8 @@ func (a *assessor) findForeign(j *kernelJudge) {
 		var repos []*TargetRepo
 		for _, n := range g.names {
 			r := &j.modules[j.byName[n]]
-			// An installed package that AlmaLinux's repositories replace needs no hand.
-			if r.RepoOff || r.RepoName != "" || !a.installed(nameOf(r.Target)) {
+			// What is installed and fits stays, or is replaced by itself.
+			if r.broke || !a.installed(nameOf(r.Target)) {
 				names = append(names, nameOf(r.Target))
 				if at := a.repoByID(r.Repo); at != nil && !slices.Contains(repos, at) {
 					repos = append(repos, at)

@@ -201,14 +201,16 @@ def kernels(d, alma):
         crc = [f"kernel({s}) = {(c[1] if alma and c[1] else c[0])}" for s, c in SYMBOLS.items()]
         pk = lambda name, files, **kw: out.append(Pkg(name, evr, ARCH, files=files, source="kernel", **kw))
         uname = [f"kernel-uname-r = {ku}", "installonlypkg(kernel)"]
+        has = lambda *names: [f"kmod({n}.ko)" for n in names]   # built-in ones too, as the real ones
+        crc += has("e1000", "xfs", "ext4")
         if e == 8:
             pk("kernel-core", files | core, provides=[f"kernel = {evr}", f"kernel-core-uname-r = {ku}"] + uname + crc, scripts=scripts)
         else:
             pk("kernel-core", files, provides=[f"kernel = {evr}", f"kernel-core-uname-r = {ku}"] + uname, requires=[f"kernel-modules-core-uname-r = {ku}"], scripts=scripts)
             pk("kernel-modules-core", core, provides=[f"kernel-modules-core-uname-r = {ku}", "installonlypkg(kernel-module)"] + crc)
-        pk("kernel-modules", {f"{mods}/kernel/drivers/scsi/hpsa.ko.xz": File("module")}, provides=[f"kernel-modules-uname-r = {ku}", "installonlypkg(kernel-module)"],
+        pk("kernel-modules", {f"{mods}/kernel/drivers/scsi/hpsa.ko.xz": File("module")}, provides=[f"kernel-modules-uname-r = {ku}", "installonlypkg(kernel-module)"] + has("hpsa"),
            requires=[f"kernel-uname-r = {ku}"])
-        pk("kernel-modules-extra", {f"{mods}/extra/sctp.ko.xz": File("module")}, provides=["installonlypkg(kernel-module)"], requires=[f"kernel-uname-r = {ku}"], install=False)
+        pk("kernel-modules-extra", {f"{mods}/extra/sctp.ko.xz": File("module")}, provides=["installonlypkg(kernel-module)"] + has("sctp"), requires=[f"kernel-uname-r = {ku}"], install=False)
         pk("kernel", {}, requires=[f"kernel-core-uname-r = {ku}", f"kernel-modules-uname-r = {ku}"], provides=["installonlypkg(kernel)"])
     out.append(Pkg("kernel-tools", f"{base}-{builds[-1]}".replace("@", d.dist), ARCH, source="kernel", files={"/usr/share/doc/kernel-tools/README": File("tools")}))
     return out
