@@ -318,6 +318,42 @@ func (b *BootPlan) oldFolders(env *inventory.Environment, mount string) {
 	slices.SortFunc(b.Folders, func(x, y OldFolder) int { return strings.Compare(x.Path, y.Path) })
 }
 
+// BootPaths are the files that booting the new kernel brings and that belong to
+// no package, and the folders that hold the boot loader's settings: what must
+// be saved beside the packages' files.
+func (p *Plan) BootPaths() (files, folders []string) {
+	b := p.Boot
+	if b == nil {
+		return nil, nil
+	}
+	for _, c := range p.Coming {
+		n, err := rpmver.ParseNEVRA(c.NEVRA)
+		if _, ok := kernelImages[c.Name]; !ok || err != nil {
+			continue
+		}
+		rel := comingRelease(p, n)
+		if b.Kernel != nil && b.Kernel.Package == c.NEVRA {
+			rel = b.Kernel.Release // known also where the plan was read from a file
+		}
+		for _, f := range []string{"vmlinuz-%s", ".vmlinuz-%s.hmac", "initramfs-%s.img", "initramfs-%skdump.img", "System.map-%s", "config-%s", "symvers-%s.gz", "symvers-%s.xz"} {
+			files = append(files, "/boot/"+fmt.Sprintf(f, rel))
+		}
+	}
+	folders = []string{"/boot/loader", "/boot/grub2"}
+	for _, c := range b.Config {
+		folders = append(folders, path.Dir(c), path.Join(path.Dir(path.Dir(c)), "BOOT"))
+	}
+	for _, f := range b.Folders {
+		folders = append(folders, f.Path)
+	}
+	for _, f := range []string{b.MkConfig, b.EnvFile} {
+		if f != "" && !slices.ContainsFunc(folders, func(d string) bool { return boot.Under(f, d) }) {
+			files = append(files, f)
+		}
+	}
+	return files, folders
+}
+
 // steps are the boot steps, in order.
 func (b *BootPlan) steps() []Step {
 	if b == nil {

@@ -42,12 +42,13 @@ func TestBlocks(t *testing.T) {
 // The plan's steps and the handlers are the same set.
 func TestEveryStepHasAHandler(t *testing.T) {
 	reg := (&Env{}).Registry()
-	for _, k := range []string{plan.StepSaveFiles, plan.StepImportKeys, plan.StepSwapPackages, plan.StepDisableRepos, plan.StepEnableRepos, plan.StepCarry, plan.StepRHSM, plan.StepSeal} {
+	for _, k := range []string{plan.StepSaveFiles, plan.StepImportKeys, plan.StepSwapPackages, plan.StepDisableRepos, plan.StepEnableRepos, plan.StepCarry, plan.StepRHSM, plan.StepSeal,
+		plan.StepMapStreams, plan.StepSyncPackages, plan.StepBootKernel, plan.StepBootDefault, plan.StepBootEntry} {
 		if reg[k] == nil {
 			t.Errorf("no handler for %s", k)
 		}
 	}
-	if len(reg) != 8 {
+	if len(reg) != 13 {
 		t.Errorf("%d handlers", len(reg))
 	}
 }

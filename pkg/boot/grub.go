@@ -221,7 +221,7 @@ func ReadLoader(r *rootfs.Root) (Loader, error) {
 			}
 		}
 	}
-	for _, name := range []string{"/boot/grub2/grubenv", "/boot/efi/EFI/redhat/grubenv", "/boot/efi/EFI/centos/grubenv"} {
+	for _, name := range []string{"/boot/grub2/grubenv", "/boot/efi/EFI/almalinux/grubenv", "/boot/efi/EFI/redhat/grubenv", "/boot/efi/EFI/centos/grubenv"} {
 		data, err := r.ReadFile(name, maxBootFile)
 		if errors.Is(err, fs.ErrNotExist) {
 			// A link whose target is gone is what keeps hosts from

@@ -41,6 +41,18 @@ func OpenVariables(root string) (*Variables, error) {
 	return v, nil
 }
 
+// Writable tells whether variables can be changed at all: ErrReadOnly if not.
+func (v *Variables) Writable() error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(v.dir, &st); err != nil {
+		return fmt.Errorf("cannot look at %s: %w", v.dir, err)
+	}
+	if st.Flags&unix.ST_RDONLY != 0 {
+		return ErrReadOnly
+	}
+	return nil
+}
+
 var bootVariable = regexp.MustCompile(`^Boot[0-9A-F]{4}$`)
 
 // BootName is the variable of a boot entry, e.g. "Boot0003".
