@@ -222,7 +222,7 @@ func (e *engine) run(ctx context.Context, c *txn.Change) error {
 	err := r.Run(ctx)
 	switch {
 	case err == nil:
-		return e.done(c)
+		return e.done(ctx, c)
 	case errors.Is(err, txn.ErrStopped) && e.interrupted() != os.Interrupt:
 		o := e.outcome("migrate", c, ExitPending)
 		return e.finish(o, fmt.Sprintf("Stopped at a safe point: %v.\nGo on with: almamigrate migrate --resume, or back with: almamigrate rollback", err))
@@ -248,8 +248,9 @@ func (e *engine) run(ctx context.Context, c *txn.Change) error {
 }
 
 // done verifies what was done; the steps' own word does not count.
-func (e *engine) done(c *txn.Change) error {
-	v, err := verify.Run(c)
+func (e *engine) done(ctx context.Context, c *txn.Change) error {
+	// A request to stop comes too late: all is done, and only looked at.
+	v, err := verify.Run(context.WithoutCancel(ctx), c, e.a.verifyOptions())
 	if err != nil {
 		return fmt.Errorf("the migration is done, but cannot be verified: %w", err)
 	}

@@ -136,7 +136,7 @@ func (a *app) makePlan(ctx context.Context, f repoFlags) (*evidence, error) {
 	res := assess.Assess(assess.Input{Inventory: inv, Catalog: cat, Major: major, Repos: repos})
 	in := plan.Input{
 		Inventory: inv, Assessment: res, Catalog: cat, Major: major, Repos: repos, Tool: inventory.Tool{Name: "almamigrate", Version: Version},
-		Now: time.Now(), Free: step.Free,
+		Now: time.Now(), Free: step.Free, Mirror: a.laterMirror(cf.mirror),
 	}
 	for _, fp := range e.ring.Fingerprints() {
 		k := e.ring.ByFingerprint(fp)
@@ -148,6 +148,22 @@ func (a *app) makePlan(ctx context.Context, f repoFlags) (*evidence, error) {
 	e.keys = keyMaterial(a.cfg.Trust.ExtraKeys, filepath.Join(dir, "keys"), inv)
 	e.plan, err = plan.Build(in)
 	return e, err
+}
+
+// laterMirror is what AlmaLinux's repository files get: the mirror, and how the
+// host must speak to it.
+func (a *app) laterMirror(u string) *plan.Mirror {
+	var options []string
+	r := a.cfg.Repos
+	for _, o := range []struct{ key, value string }{{"sslcacert", r.SSLCACert}, {"sslclientcert", r.SSLClientCert}, {"sslclientkey", r.SSLClientKey}} {
+		if o.value != "" {
+			options = append(options, o.key+"="+o.value)
+		}
+	}
+	if !r.SSLVerify {
+		options = append(options, "sslverify=0")
+	}
+	return plan.NewMirror(u, options)
 }
 
 // keyMaterial gathers what may hold the keys to import.

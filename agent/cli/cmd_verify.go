@@ -21,14 +21,17 @@ type verifyDocument struct {
 }
 
 func (a *app) verifyCommand() *cobra.Command {
-	return &cobra.Command{
+	offline := false
+	c := &cobra.Command{
 		Use:   "verify",
 		Short: "Look whether the host is what the migration promised",
 		Long: `verify reads the identity, the rpm database, the files of the packages that
 came, the keys and the repositories, and compares them with the plan of the
-last migration. It changes nothing. Exit code 10 means that something differs.`,
+last migration. It asks the enabled AlmaLinux repositories whether they are
+there, and systemd for units that have failed since. It changes nothing. Exit
+code 10 means that something differs.`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := openChange("")
 			if err != nil {
 				return err
@@ -36,7 +39,9 @@ last migration. It changes nothing. Exit code 10 means that something differs.`,
 			if s := c.State(); s != txn.StateDone && s != txn.StateCommitted {
 				return &UserError{Msg: fmt.Sprintf("there is nothing to verify: the change %s is %s", c.Plan.ID, s), Hint: "almamigrate status", Code: ExitUsage}
 			}
-			r, err := verify.Run(c)
+			opt := a.verifyOptions()
+			opt.Offline = opt.Offline || offline
+			r, err := verify.Run(cmd.Context(), c, opt)
 			if err != nil {
 				return err
 			}
@@ -53,6 +58,15 @@ last migration. It changes nothing. Exit code 10 means that something differs.`,
 			}
 			return nil
 		},
+	}
+	c.Flags().BoolVar(&offline, "offline", false, "do not ask the repositories")
+	return c
+}
+
+// verifyOptions are what the settings say about reaching repositories.
+func (a *app) verifyOptions() verify.Options {
+	return verify.Options{
+		Offline: a.cfg.Repos.Offline, UserAgent: "almamigrate/" + Version, Transport: a.transport(),
 	}
 }
 

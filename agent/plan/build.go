@@ -24,6 +24,7 @@ type Input struct {
 	Repos      []assess.TargetRepo
 	Keys       []Key      // those that will be imported, unless the rpm database has them
 	Overrides  []Override // of blockers
+	Mirror     *Mirror    // for the repositories' files, if any
 	Tool       inventory.Tool
 	Now        time.Time
 	Free       func(path string) int64 // bytes free in a path's file system; nil: unknown
@@ -60,6 +61,7 @@ func Build(in Input) (*Plan, error) {
 		Evidence: evidence(inv, in.Repos), picks: map[string]Pick{},
 	}
 	p.Overrides = append(p.Overrides, in.Overrides...)
+	p.Mirror = in.Mirror
 	p.NotRestorable = append(p.NotRestorable,
 		"the times at which the old packages were installed, as rpm records them",
 		"what the scriptlets of the packages do outside of the packages' own files",
@@ -282,12 +284,20 @@ func (p *Plan) steps() {
 	p.Steps = append(p.Steps,
 		Step{StepSwapPackages, fmt.Sprintf("swap %s for %s in one rpm transaction", count(len(p.Leaving), "package"), fmt.Sprint(len(p.Coming)))},
 		Step{StepDisableRepos, fmt.Sprintf("keep %s of the old distribution under another name", count(len(p.RepoFiles), "repository file"))},
-		Step{StepEnableRepos, "enable AlmaLinux repositories: " + orNone(p.EnableRepos)},
+		Step{StepEnableRepos, p.enableTitle()},
 		Step{StepCarry, "carry local settings over"})
 	if p.RHSM {
 		p.Steps = append(p.Steps, Step{StepRHSM, "switch the subscription plugin off (the registration stays)"})
 	}
 	p.Steps = append(p.Steps, Step{StepSeal, "note what the files are now"})
+}
+
+func (p *Plan) enableTitle() string {
+	t := "enable AlmaLinux repositories: " + orNone(p.EnableRepos)
+	if p.Mirror != nil {
+		t += "; read them from " + p.Mirror.URL
+	}
+	return t
 }
 
 func orNone(s []string) string {

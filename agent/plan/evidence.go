@@ -108,6 +108,9 @@ func Drift(approved, now *Plan) error {
 	}
 	list("coming package", coming(approved.Coming), coming(now.Coming))
 	list("leaving package", leaving(approved.Leaving), leaving(now.Leaving))
+	if !approved.Mirror.equal(now.Mirror) {
+		diff = append(diff, fmt.Sprintf("the mirror for later updates is %s, approved was %s", now.Mirror, approved.Mirror))
+	}
 	if approved.Depth != now.Depth {
 		diff = append(diff, fmt.Sprintf("the depth is %s, approved was %s", now.Depth, approved.Depth))
 	}

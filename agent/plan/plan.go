@@ -56,12 +56,13 @@ type Plan struct {
 	Coming  []Coming  `json:"coming"`  // sorted by NEVRA
 	Staying []Note    `json:"staying"` // packages that the catalogue drops, and that stay until all packages are moved
 
-	RepoFiles   []RepoFile `json:"repo_files"`   // sorted by file
-	EnableRepos []string   `json:"enable_repos"` // AlmaLinux repositories to enable that are off by default
-	Keys        []Key      `json:"keys"`         // to import into the rpm database
-	Vars        []string   `json:"vars"`         // dnf variables that would vanish although a repository file names them
-	Services    []string   `json:"services"`     // units that are stopped or restarted
-	RHSM        bool       `json:"rhsm"`         // the subscription plugin is switched off, the registration kept
+	RepoFiles   []RepoFile `json:"repo_files"`       // sorted by file
+	EnableRepos []string   `json:"enable_repos"`     // AlmaLinux repositories to enable that are off by default
+	Mirror      *Mirror    `json:"mirror,omitempty"` // where AlmaLinux's repositories are read from afterwards; nil: AlmaLinux's own servers
+	Keys        []Key      `json:"keys"`             // to import into the rpm database
+	Vars        []string   `json:"vars"`             // dnf variables that would vanish although a repository file names them
+	Services    []string   `json:"services"`         // units that are stopped or restarted
+	RHSM        bool       `json:"rhsm"`             // the subscription plugin is switched off, the registration kept
 
 	Blockers       []string   `json:"blockers"`        // ids of findings that stand in the way
 	Overrides      []Override `json:"overrides"`       // of blockers, with the reason given

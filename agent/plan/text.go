@@ -75,6 +75,12 @@ func (p *Plan) settings(b *bytes.Buffer) {
 	for _, id := range p.EnableRepos {
 		fmt.Fprintf(b, "  AlmaLinux's %s is enabled, as its counterpart is now\n", report.Safe(id))
 	}
+	if p.Mirror != nil {
+		fmt.Fprintf(b, "  AlmaLinux's repositories are read from %s\n", report.Safe(p.Mirror.URL))
+		if p.Mirror.CredentialsLeftOut {
+			fmt.Fprintf(b, "  its user and password are not written: put username= and password= into the almalinux*.repo files\n")
+		}
+	}
 	for _, k := range p.Keys {
 		fmt.Fprintf(b, "  key %s (%s) is imported\n", k.Fingerprint, report.Safe(k.UserID))
 	}

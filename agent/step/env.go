@@ -15,6 +15,7 @@ import (
 
 	"github.com/almamigrate/almamigrate/agent/plan"
 	"github.com/almamigrate/almamigrate/pkg/atomicfile"
+	"github.com/almamigrate/almamigrate/pkg/repack"
 	"github.com/almamigrate/almamigrate/pkg/rpmsig"
 	"github.com/almamigrate/almamigrate/pkg/txn"
 )
@@ -86,6 +87,23 @@ type Saved struct {
 	SHA256 string `json:"sha256"` // of the file
 	Header string `json:"header"` // sha256 of the header's immutable region
 	From   string `json:"from,omitempty"`
+
+	// Of a leaving package that was rebuilt:
+	Exact        bool          `json:"exact,omitempty"`        // the very file that its distribution made: rpm's own checks pass
+	Options      []string      `json:"options,omitempty"`      // that rpm needs to install it by hand
+	Placeholders []repack.File `json:"placeholders,omitempty"` // files whose content it has not: they are saved by themselves
+}
+
+// Leaving returns the package files that a change saved of what left, with
+// their folder.
+func Leaving(c *txn.Change) (dir string, list []Saved, err error) {
+	var u swapUndo
+	if undo := undoOf(c, plan.StepSwapPackages); undo != nil {
+		if err := json.Unmarshal(undo, &u); err != nil {
+			return "", nil, fmt.Errorf("cannot read the journal: %w", err)
+		}
+	}
+	return rpmDir(c, "leaving"), u.Leaving, nil
 }
 
 func fileSHA256(name string) (string, error) {

@@ -40,11 +40,13 @@ type saveFiles struct{ *Env }
 type saveFilesUndo struct {
 	Files string `json:"files"` // digests of the two saved sets
 	Trees string `json:"trees"`
+	// FailedUnits are those that had failed before; nil: no systemd runs here.
+	FailedUnits *[]string `json:"failed_units,omitempty"`
 }
 
 func setDir(c *txn.Change, which string) string { return filepath.Join(c.Dir, "files", which) }
 
-func (s saveFiles) Prepare(_ context.Context, c *txn.Change, _ json.RawMessage) (json.RawMessage, error) {
+func (s saveFiles) Prepare(ctx context.Context, c *txn.Change, _ json.RawMessage) (json.RawMessage, error) {
 	p, err := Plan(c)
 	if err != nil {
 		return nil, err
@@ -85,6 +87,10 @@ func (s saveFiles) Prepare(_ context.Context, c *txn.Change, _ json.RawMessage) 
 	}
 	if u.Trees, err = save(setDir(c, "trees"), trees, capture.Options{}); err != nil {
 		return nil, err
+	}
+	// Without the list nothing can be said about units afterwards; nothing else needs it.
+	if units, err := FailedUnits(ctx); err == nil {
+		u.FailedUnits = &units
 	}
 	return json.Marshal(u)
 }

@@ -149,7 +149,7 @@ func (k importKeys) Do(ctx context.Context, c *txn.Change, _, undo json.RawMessa
 			continue
 		}
 		k.say("importing key %s", i.Fingerprint)
-		if _, err := hostcmd.Run(ctx, hostcmd.Cmd{Path: "rpm", Args: []string{"--import", filepath.Join(c.Dir, i.File)}}); err != nil {
+		if _, err := hostcmd.Run(ctx, hostcmd.Cmd{Path: "rpm", Args: []string{"--import", filepath.Join(c.Dir, i.File)}, OutputFile: keysLog(c)}); err != nil {
 			return fmt.Errorf("cannot import the key %s: %w", i.Fingerprint, err)
 		}
 		if err := fault.Point("step.imported." + i.Fingerprint); err != nil {
@@ -158,6 +158,9 @@ func (k importKeys) Do(ctx context.Context, c *txn.Change, _, undo json.RawMessa
 	}
 	return nil
 }
+
+// keysLog gets all that rpm says.
+func keysLog(c *txn.Change) string { return filepath.Join(c.Dir, "keys.log") }
 
 func (k importKeys) load(undo json.RawMessage) ([]importedKey, *Database, error) {
 	var list []importedKey
@@ -168,7 +171,7 @@ func (k importKeys) load(undo json.RawMessage) ([]importedKey, *Database, error)
 	return list, db, err
 }
 
-func (k importKeys) Undo(ctx context.Context, _ *txn.Change, _, undo json.RawMessage) error {
+func (k importKeys) Undo(ctx context.Context, c *txn.Change, _, undo json.RawMessage) error {
 	list, db, err := k.load(undo)
 	if err != nil {
 		return err
@@ -179,7 +182,7 @@ func (k importKeys) Undo(ctx context.Context, _ *txn.Change, _, undo json.RawMes
 			continue
 		}
 		k.say("removing key %s", i.Fingerprint)
-		if _, err := hostcmd.Run(ctx, hostcmd.Cmd{Path: "rpm", Args: []string{"-e", "--allmatches", "gpg-pubkey-" + i.Version}}); err != nil {
+		if _, err := hostcmd.Run(ctx, hostcmd.Cmd{Path: "rpm", Args: []string{"-e", "--allmatches", "gpg-pubkey-" + i.Version}, OutputFile: keysLog(c)}); err != nil {
 			errs = errors.Join(errs, fmt.Errorf("cannot remove the key %s: %w", i.Fingerprint, err))
 		}
 	}

@@ -34,6 +34,7 @@ func (e *Env) saveLeaving(ctx context.Context, c *txn.Change, p *plan.Plan, db *
 	}
 	defer r.Close()
 	cached := findCached(p)
+	packer := repack.NewHostCompressor(root)
 	out := make([]Saved, 0, len(p.Leaving))
 	for _, l := range p.Leaving {
 		hs := db.Packages[l.NEVRA]
@@ -47,11 +48,14 @@ func (e *Env) saveLeaving(ctx context.Context, c *txn.Change, p *plan.Plan, db *
 		}
 		dst := filepath.Join(dir, s.File)
 		s.From = "package cache"
+		rebuilt := ""
 		if !copyIfSame(cached[l.NEVRA], dst, s.Header) {
 			s.From = "rpm database"
-			if err := rebuild(ctx, r, h, dst); err != nil {
+			rep, err := rebuild(ctx, r, h, dst, packer)
+			if err != nil {
 				return nil, err
 			}
+			s.Exact, s.Options, s.Placeholders, rebuilt = rep.Exact, rep.InstallOptions(), rep.Files, rep.SHA256
 		}
 		// What was written must be readable as what it is meant to be.
 		f, done, err := openPackage(dst)
@@ -65,6 +69,9 @@ func (e *Env) saveLeaving(ctx context.Context, c *txn.Change, p *plan.Plan, db *
 		}
 		if s.SHA256, err = fileSHA256(dst); err != nil {
 			return nil, fmt.Errorf("cannot save %s: %w", l.NEVRA, err)
+		}
+		if rebuilt != "" && s.SHA256 != rebuilt {
+			return nil, fmt.Errorf("cannot save %s: %w: %s is not what was written", l.NEVRA, ErrTampered, dst)
 		}
 		out = append(out, s)
 	}
@@ -125,18 +132,23 @@ func copyIfSame(files []string, dst, header string) bool {
 	return false
 }
 
-// rebuild writes a package file of an installed package.
-func rebuild(ctx context.Context, r *rootfs.Root, h *rpmhdr.Header, dst string) error {
+// rebuild writes a package file of an installed package, where it can as it
+// came from its distribution, to the last bit.
+func rebuild(ctx context.Context, r *rootfs.Root, h *rpmhdr.Header, dst string, packer repack.Compressor) (repack.Report, error) {
+	fail := func(err error) (repack.Report, error) {
+		return repack.Report{}, fmt.Errorf("cannot save %s: %w", h.NEVRA(), err)
+	}
 	f, err := atomicfile.Create(dst, 0o600)
 	if err != nil {
-		return fmt.Errorf("cannot save %s: %w", h.NEVRA(), err)
+		return fail(err)
 	}
 	defer f.Cancel()
-	if _, err := repack.Write(ctx, f, r, h, repack.Options{Placeholders: true}); err != nil {
-		return fmt.Errorf("cannot save %s: %w", h.NEVRA(), err)
+	rep, err := repack.Write(ctx, f, r, h, repack.Options{Compressor: packer, Placeholders: true})
+	if err != nil {
+		return fail(err)
 	}
 	if err := f.Commit(); err != nil {
-		return fmt.Errorf("cannot save %s: %w", h.NEVRA(), err)
+		return fail(err)
 	}
-	return nil
+	return rep, nil
 }

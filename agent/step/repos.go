@@ -124,7 +124,7 @@ func (d disableRepos) Verify(_ context.Context, c *txn.Change, _, _ json.RawMess
 const reposDir = "/etc/yum.repos.d"
 
 // enableRepos switches on those AlmaLinux repositories whose counterparts were
-// on.
+// on, and points all of them to the administrator's mirror.
 type enableRepos struct{ *Env }
 
 func (r enableRepos) Prepare(ctx context.Context, c *txn.Change, p json.RawMessage) (json.RawMessage, error) {
@@ -138,6 +138,9 @@ func (r enableRepos) Undo(context.Context, *txn.Change, json.RawMessage, json.Ra
 func (r enableRepos) Do(_ context.Context, c *txn.Change, _, _ json.RawMessage) error {
 	p, err := Plan(c)
 	if err != nil {
+		return err
+	}
+	if _, err := useMirror(p.Mirror, true); err != nil {
 		return err
 	}
 	for _, id := range p.EnableRepos {
@@ -155,6 +158,9 @@ func (r enableRepos) Do(_ context.Context, c *txn.Change, _, _ json.RawMessage) 
 func (r enableRepos) Verify(_ context.Context, c *txn.Change, _, _ json.RawMessage) (bool, error) {
 	p, err := Plan(c)
 	if err != nil {
+		return false, err
+	}
+	if same, err := useMirror(p.Mirror, false); err != nil || !same {
 		return false, err
 	}
 	for _, id := range p.EnableRepos {

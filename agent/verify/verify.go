@@ -5,6 +5,7 @@ package verify
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -41,7 +42,7 @@ type Report struct {
 }
 
 // Run looks at the host that a change has migrated.
-func Run(c *txn.Change) (*Report, error) {
+func Run(ctx context.Context, c *txn.Change, opt Options) (*Report, error) {
 	p, err := step.Plan(c)
 	if err != nil {
 		return nil, err
@@ -54,8 +55,18 @@ func Run(c *txn.Change) (*Report, error) {
 	r.identity(p)
 	r.packages(p, db)
 	r.leftovers(p, db)
+	inv, cat, err := configured(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.signers(p, db, cat)
 	r.keys(c, p)
 	r.repos(p)
+	r.oldRepos(p, inv, cat)
+	if err := r.answers(ctx, p, inv, opt); err != nil {
+		return nil, err
+	}
+	r.units(ctx, c)
 	r.aside(p, db)
 	for _, k := range r.Checks {
 		r.OK = r.OK && k.Level != Failure
@@ -111,8 +122,13 @@ func (r *Report) packages(p *plan.Plan, db *step.Database) {
 				files = append(files, w.NEVRA+": "+b)
 			}
 		case 0:
-			if newer := installedName(db, w.Name); newer != "" {
-				continue // updated since
+			if newer := installedName(db, w.Name); newer != "" { // updated since
+				for _, h := range db.Packages[newer] {
+					for _, b := range step.CheckFiles(h) {
+						files = append(files, newer+": "+b)
+					}
+				}
+				continue
 			}
 			bad = append(bad, w.NEVRA+" is not installed")
 		default:
@@ -205,6 +221,9 @@ func (r *Report) repos(p *plan.Plan) {
 func (r *Report) aside(p *plan.Plan, db *step.Database) {
 	var found []string
 	look := func(f string) {
+		if _, _, is := cutSuffix(f); is {
+			return
+		}
 		for _, s := range []string{".rpmnew", ".rpmsave", ".rpmorig"} {
 			if _, err := os.Lstat(f + s); err == nil {
 				found = append(found, f+s)
@@ -225,7 +244,10 @@ func (r *Report) aside(p *plan.Plan, db *step.Database) {
 	found = slices.Compact(found)
 	k := Check{ID: "rpmnew", Level: OK, Text: "no .rpmnew or .rpmsave files", Details: []string{}}
 	if len(found) > 0 {
-		k.Level, k.Text, k.Details = Info, "compare these with the files beside them, then remove them", found
+		k.Level, k.Text = Info, "configuration files have a second version beside them"
+		for _, f := range found {
+			k.Details = append(k.Details, advice(f))
+		}
 	}
 	r.Checks = append(r.Checks, k)
 }

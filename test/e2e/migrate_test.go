@@ -170,7 +170,7 @@ func TestMigrateAndBack(t *testing.T) {
 			if got := h.Must("rpm", "-q", "--whatprovides", "system-release", "--qf", "%{NAME}\n"); got != "almalinux-release\n" {
 				t.Errorf("system-release is provided by %s", got)
 			}
-			if r := h.Run("sh", "-c", "rpm -V $(rpm -qa 'almalinux-*' --qf '%{NAME}\n') | grep -v '^S.5....T.  c /etc/issue$'"); r.Stdout != "" {
+			if r := h.Run("sh", "-c", "rpm -V $(rpm -qa 'almalinux-*' --qf '%{NAME}\n') | grep -v '^S.5....T.  c /etc/\\(issue$\\|yum.repos.d/almalinux\\)'"); r.Stdout != "" {
 				t.Errorf("rpm -V: %s", r.Stdout)
 			}
 			if got := h.Must("cat", "/etc/issue"); got != "Property of Example Inc.\n" {
@@ -179,7 +179,14 @@ func TestMigrateAndBack(t *testing.T) {
 			if got := h.Must("sh", "-c", "dnf -q repolist --enabled | grep -c '^\\(baseos\\|appstream\\|extras\\) *AlmaLinux'"); got != "3\n" {
 				t.Errorf("repositories of AlmaLinux enabled: %s", got)
 			}
-			h.code(0, "verify")
+			// The configured mirror is where updates come from now.
+			if r := h.Run("sh", "-c", `grep -h ^baseurl= /etc/yum.repos.d/almalinux*.repo | grep -v "^baseurl=$(sed -n 's/^mirror = //p' /etc/almamigrate/almamigrate.conf)/"`); r.Stdout != "" {
+				t.Errorf("not the mirror: %s", r.Stdout)
+			}
+			if r := h.code(0, "verify"); !strings.Contains(r.Stdout, "all 3 enabled AlmaLinux repositories answer") {
+				t.Errorf("verify: %s", r.Stdout)
+			}
+			h.Must("sh", "-c", "rpm -K --nosignature /var/lib/almamigrate/changes/*/rpms/leaving/*-logos-[0-9]*.rpm") // rebuilt to the last bit
 			if s := h.state(); s != "done" {
 				t.Errorf("state %s", s)
 			}

@@ -1,7 +1,10 @@
 package e2e
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -31,14 +34,28 @@ func TestRealAlmaLinuxRelease(t *testing.T) {
 		}
 		h.Write(name, string(content))
 	}
-	for _, f := range files {
-		put(h, "/root/repo/"+filepath.Base(f), f)
+	// A mirror as in a network without a way out: mirrors.almalinux.org, which the real repository files name, is not to be reached.
+	www := t.TempDir()
+	for _, repo := range []string{"BaseOS", "AppStream", "extras"} {
+		dir := filepath.Join(www, "alma/9", repo, "x86_64/os")
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			if data, err := os.ReadFile(f); err != nil || repo == "BaseOS" && os.WriteFile(filepath.Join(dir, filepath.Base(f)), data, 0o644) != nil {
+				t.Fatal(f, err)
+			}
+		}
+		if out, err := exec.Command("createrepo_c", "-q", dir).CombinedOutput(); err != nil {
+			t.Fatalf("createrepo_c: %v\n%s", err, out)
+		}
 	}
-	h.Must("createrepo_c", "-q", "/root/repo")
+	server := httptest.NewServer(http.FileServer(http.Dir(www)))
+	defer server.Close()
 	// Without its key on the host, or any other network than the lab's, nothing is trusted.
 	conf := "[trust]\nrepo_gpgcheck = if-present\n"
 	h.Write("/etc/almamigrate/almamigrate.conf", conf)
-	args := []string{"migrate", "-y", "-q", "--repo", "baseos=file:///root/repo"}
+	args := []string{"migrate", "-y", "-q", "--mirror", server.URL + "/alma"}
 	for _, x := range []*Host{h, twin} {
 		put(x, "/etc/pki/rpm-gpg/RPM-GPG-KEY-AlmaLinux-9", key[0])
 		x.Must("touch", "-d", "2024-01-01", "/etc/pki/rpm-gpg/RPM-GPG-KEY-AlmaLinux-9", "/etc/pki/rpm-gpg")
@@ -47,14 +64,18 @@ func TestRealAlmaLinuxRelease(t *testing.T) {
 	if got := h.Must("sh", "-c", "rpm -q almalinux-release almalinux-repos almalinux-gpg-keys; . /etc/os-release; echo $PRETTY_NAME"); !strings.Contains(got, "almalinux-release-9.3-1.el9.x86_64") || !strings.Contains(got, "AlmaLinux 9.3") {
 		t.Errorf("not AlmaLinux 9.3: %s", got)
 	}
-	if r := h.Run("rpm", "-V", "almalinux-release", "almalinux-repos", "almalinux-gpg-keys"); r.Stdout != "" {
+	if r := h.Run("sh", "-c", "rpm -V almalinux-release almalinux-repos almalinux-gpg-keys | grep -v '^S.5....T.  c /etc/yum.repos.d/'"); r.Stdout != "" {
 		t.Errorf("rpm -V: %s", r.Stdout)
 	}
 	if got := h.Must("rpm", "-q", "gpg-pubkey"); !strings.Contains(got, "gpg-pubkey-b86b3716-61e69f29") {
 		t.Errorf("AlmaLinux's key is not imported: %s", got)
 	}
-	h.code(0, "verify")
+	if r := h.code(0, "verify"); !strings.Contains(r.Stdout, "all 3 enabled AlmaLinux repositories answer") {
+		t.Errorf("verify: %s", r.Stdout)
+	}
+	if got := h.Must("dnf", "-q", "repoquery", "--repo", "baseos,appstream,extras", "--qf", "%{name} ", "almalinux*"); strings.Count(got, "almalinux-") != 3 {
+		t.Errorf("dnf does not find them at the mirror: %s", got)
+	}
 	h.code(0, "rollback", "-y", "-q")
-	h.Must("rm", "-r", "/root/repo")
 	mustEqual(t, "after the rollback", h, twin, true)
 }

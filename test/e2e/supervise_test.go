@@ -192,6 +192,7 @@ func TestSystemdSupervised(t *testing.T) {
 	})
 
 	t.Run("for machines", func(t *testing.T) {
+		s.Run("systemd-run", "--quiet", "--wait", "--unit=broken-before.service", "false")
 		r := s.Run("sh", "-c", s.program+" migrate -y --json --progress-fd 3 3>/root/events")
 		var doc struct {
 			Kind  string
@@ -210,6 +211,13 @@ func TestSystemdSupervised(t *testing.T) {
 		if n < 10 {
 			t.Errorf("%d lines of progress", n)
 		}
+		// Units that failed before are none of the migration's; one that failed since is told.
+		s.expect(0, "no unit has failed since (1 had before)", "verify")
+		s.Run("systemd-run", "--quiet", "--wait", "--unit=broken-since.service", "false")
+		if r := s.Run(s.program, "verify"); r.Code != 10 || !strings.Contains(r.Stdout, "broken-since.service: systemctl status broken-since.service") || strings.Contains(r.Stdout, "broken-before") {
+			t.Errorf("a unit that failed since: exit code %d\n%s", r.Code, r.Stdout)
+		}
+		s.Must("systemctl", "reset-failed")
 		s.expect(0, "Rolled back", "rollback", "-y")
 		s.mustBeAsBefore(before)
 	})
