@@ -56,6 +56,8 @@ type Host struct {
 	Name   string
 	Distro string
 	Major  int
+
+	farm bool // its fixtures are shown to every command
 }
 
 var hosts atomic.Int64
@@ -65,7 +67,7 @@ var hosts atomic.Int64
 func NewHost(t testing.TB, distro string, major int, options ...string) *Host {
 	t.Helper()
 	name := regexp.MustCompile(`[^A-Za-z0-9]+`).ReplaceAllString(strings.ToLower(t.Name()), "-")
-	h := &Host{t, fmt.Sprintf("%s-%d-%d", name[:min(len(name), 40)], os.Getpid(), hosts.Add(1)), distro, major}
+	h := &Host{t: t, Name: fmt.Sprintf("%s-%d-%d", name[:min(len(name), 40)], os.Getpid(), hosts.Add(1)), Distro: distro, Major: major}
 	driver(t, append([]string{"new", h.Name, distro, strconv.Itoa(major)}, options...)...)
 	t.Cleanup(func() { driver(t, "rm", h.Name) })
 	return h
@@ -98,7 +100,7 @@ func (h *Host) Do(c Cmd) Result {
 		env = append(env, k+"="+v)
 	}
 	cmd.Env = append(os.Environ(), "LAB_ENV="+strings.Join(env, " "), "LAB_USER="+c.User)
-	if c.Farm {
+	if c.Farm || h.farm {
 		cmd.Env = append(cmd.Env, "LAB_PROC=farm")
 	}
 	err := cmd.Run()
