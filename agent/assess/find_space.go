@@ -42,6 +42,9 @@ const (
 // stateDir is where a change keeps what it fetched and what it saved.
 const stateDir = "/var/lib/almamigrate"
 
+// SavedPackages is the part of a need that is saved for the way back.
+const SavedPackages = "saved packages for the way back"
+
 // SpaceNeed is what the move needs on one mounted file system.
 type SpaceNeed struct {
 	Mount      string      `json:"mount"`
@@ -215,7 +218,8 @@ func (a *assessor) space() []SpaceNeed {
 	seen := map[string]bool{}
 	for i := range a.judged {
 		j := &a.judged[i]
-		if !j.moves() && !j.leaves {
+		rebuilt := a.rebuilt(j)
+		if !j.moves() && !j.leaves && !rebuilt {
 			continue
 		}
 		replaced++
@@ -224,6 +228,10 @@ func (a *assessor) space() []SpaceNeed {
 		if t := j.res.Target; t != nil && j.target != nil && !seen[t.NEVRA] {
 			seen[t.NEVRA] = true
 			fetch, size = t.Size, t.InstalledSize
+			if rebuilt { // a target of the same version has no sizes
+				c := j.target.full()
+				fetch, size = c.SizePackage, c.SizeInstalled
+			}
 		}
 		for _, c := range j.also {
 			if n := c.nevra().String(); !seen[n] {
@@ -265,7 +273,7 @@ func (a *assessor) space() []SpaceNeed {
 	}
 	files := int64(len(seen))
 	s.add(stateDir, "download", download, 2*files)
-	s.add(stateDir, "saved packages for the way back", saved, 2*replaced)
+	s.add(stateDir, SavedPackages, saved, 2*replaced)
 	s.add(stateDir, "journal and saved files", stateReserve, 500)
 	headers := env.DatabaseSize * 2 * replaced / max(int64(len(a.inv.Packages)), 1)
 	db := "/var/lib/rpm"

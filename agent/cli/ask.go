@@ -10,7 +10,13 @@ import (
 // ask returns nil where the answer is yes, and otherwise an error that names
 // the command which does not ask. Ctrl-C is a no.
 func (a *app) ask(ctx context.Context, command string) error {
-	_, _ = fmt.Fprint(a.err, "\nIs this ok [y/N]: ")
+	return a.askFor(ctx, "Is this ok [y/N]: ", "y", command)
+}
+
+// askFor asks and goes on only at the answer that is wanted; "yes" is as good
+// as "y".
+func (a *app) askFor(ctx context.Context, question, want, command string) error {
+	_, _ = fmt.Fprint(a.err, "\n"+question)
 	ch := make(chan string, 1)
 	go func() {
 		line, err := bufio.NewReader(a.in).ReadString('\n')
@@ -22,7 +28,7 @@ func (a *app) ask(ctx context.Context, command string) error {
 	}()
 	select {
 	case line := <-ch:
-		if s := strings.ToLower(strings.TrimSpace(line)); s == "y" || s == "yes" {
+		if s := strings.ToLower(strings.TrimSpace(line)); s == want || want == "y" && s == "yes" {
 			return nil
 		}
 	case <-ctx.Done():

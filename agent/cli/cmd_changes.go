@@ -66,7 +66,7 @@ func (a *app) changesShow(id string) error {
 	if a.json {
 		return writeDocument(a.out, map[string]any{"kind": "almamigrate.change", "schema_version": "1.0", "id": id, "state": c.State(), "plan": p, "journal": c.Records})
 	}
-	if err := p.WriteText(a.out); err != nil {
+	if err := p.WriteText(a.out, true); err != nil {
 		return err
 	}
 	_, _ = fmt.Fprintf(a.out, "\nJournal (state: %s):\n", c.State())

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -26,6 +27,8 @@ type migrateFlags struct {
 	resume     bool
 	foreground bool
 	progressFD int
+	noWayBack  bool // --accept-no-rollback
+	approved   *plan.Plan
 }
 
 func (a *app) migrateCommand() *cobra.Command {
@@ -36,6 +39,14 @@ func (a *app) migrateCommand() *cobra.Command {
 		Long: `migrate replaces the packages that make this host the distribution that it is
 by AlmaLinux's, in one transaction of rpm. All other packages stay, and are
 AlmaLinux's after their next update (dnf distro-sync).
+
+With --full it goes on, also where the branding is AlmaLinux's already: every
+package that AlmaLinux has is replaced in a second transaction, a kernel of
+AlmaLinux's comes beside the old ones and becomes the default, and the boot
+loader is AlmaLinux's. All that leaves is saved, which takes about the space
+that it has now: --rollback-depth branding saves less and takes less back, and
+none gives the way back up as soon as the migration is done, which needs
+--accept-no-rollback or a typed answer.
 
 Before anything changes, everything is downloaded, verified against AlmaLinux's
 keys and tried as a test transaction, and everything that is needed to go back
@@ -49,13 +60,14 @@ almamigrate-run.service: a dropped connection does not matter, and Ctrl-C only
 stops watching (exit code 11). "status --follow" watches again. A "systemctl
 stop" of the unit ends it at the next safe point. With --foreground, and where
 there is no systemd, it happens in this process, and Ctrl-C takes all back.`,
-		Example: "  almamigrate migrate --dry-run\n  almamigrate migrate -y\n  almamigrate migrate --plan /root/plan.json -y",
+		Example: "  almamigrate migrate --dry-run\n  almamigrate migrate --full\n  almamigrate migrate -y\n  almamigrate migrate --plan /root/plan.json -y",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.migrate(cmd.Context(), f) },
 	}
 	f.add(c.Flags())
 	fl := c.Flags()
 	fl.StringVar(&f.planFile, "plan", "", "carry out the plan in `FILE`, and nothing else: refuse if the host or the repositories changed since")
+	fl.BoolVar(&f.noWayBack, "accept-no-rollback", false, "with --rollback-depth none: go without a way back; -y alone does not say that")
 	fl.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "do everything up to the test transaction, and nothing that changes the host")
 	fl.BoolVar(&f.resume, "resume", false, "go on with an interrupted migration")
@@ -95,6 +107,9 @@ func (a *app) migrate(ctx context.Context, f migrateFlags) error {
 	if pending != nil {
 		return pendingError(pending)
 	}
+	if err := f.readPlan(); err != nil {
+		return err
+	}
 	ev, err := a.makePlan(run, f.repoFlags)
 	if ev != nil {
 		defer ev.cleanup()
@@ -108,6 +123,9 @@ func (a *app) migrate(ctx context.Context, f migrateFlags) error {
 	if supervised {
 		e.close()
 		fixed, free := f.unitFlags()
+		if ev.plan.RollbackDepth == plan.RollbackNone {
+			fixed = append(fixed, "--accept-no-rollback") // it was, above
+		}
 		req.command, req.free, req.plan = append(req.command, fixed...), free, ev.plan
 		return a.inUnit(ctx, req)
 	}
@@ -137,18 +155,32 @@ func pendingError(c *txn.Change) error {
 		Hint: "almamigrate migrate --resume, or: almamigrate rollback", Code: ExitPending}
 }
 
+// readPlan reads the approved plan, which says how far the migration goes.
+func (f *migrateFlags) readPlan() error {
+	if f.planFile == "" {
+		return nil
+	}
+	file, err := os.Open(f.planFile)
+	if err != nil {
+		return &UserError{Err: fmt.Errorf("cannot read the plan: %w", err), Code: ExitUsage, Hint: "write one with: almamigrate plan -o FILE"}
+	}
+	defer file.Close()
+	if f.approved, err = plan.Read(file); err != nil {
+		return err
+	}
+	if f.full && f.approved.Depth != plan.DepthFull {
+		return usageError("cannot use --full: the plan in %s is for the branding only", f.planFile)
+	}
+	f.full = f.approved.Depth == plan.DepthFull
+	if f.approved.RollbackDepth != "" {
+		f.rollback = f.approved.RollbackDepth
+	}
+	return nil
+}
+
 // approve shows the plan and asks, or compares it with the approved one.
 func (f *migrateFlags) approve(ctx context.Context, a *app, p *plan.Plan) error {
-	if f.planFile != "" {
-		file, err := os.Open(f.planFile)
-		if err != nil {
-			return &UserError{Err: fmt.Errorf("cannot read the plan: %w", err), Code: ExitUsage, Hint: "write one with: almamigrate plan -o FILE"}
-		}
-		defer file.Close()
-		approved, err := plan.Read(file)
-		if err != nil {
-			return err
-		}
+	if approved := f.approved; approved != nil {
 		if err := plan.Drift(approved, p); err != nil {
 			return err
 		}
@@ -168,7 +200,7 @@ func (f *migrateFlags) approve(ctx context.Context, a *app, p *plan.Plan) error 
 		}
 	}
 	if !a.json && !a.quiet && a.unit == nil {
-		if err := p.WriteText(a.out); err != nil {
+		if err := p.WriteText(a.out, f.verbose); err != nil {
 			return err
 		}
 	}
@@ -176,7 +208,16 @@ func (f *migrateFlags) approve(ctx context.Context, a *app, p *plan.Plan) error 
 		return &UserError{Msg: "findings of the check stand in the way: " + strings.Join(p.Blockers, ", "),
 			Hint: "almamigrate check; or take it upon yourself with --override ID --reason TEXT", Code: ExitFindings}
 	}
-	if f.yes || f.dryRun {
+	if f.dryRun {
+		return nil
+	}
+	if p.RollbackDepth == plan.RollbackNone && !f.noWayBack {
+		if f.yes {
+			return &UserError{Msg: "--rollback-depth none leaves no way back, and -y alone does not accept that", Hint: "add --accept-no-rollback", Code: ExitUsage}
+		}
+		return a.askFor(ctx, "There will be no way back. Type \"no way back\" to go on: ", "no way back", "almamigrate migrate --full --rollback-depth none --accept-no-rollback -y")
+	}
+	if f.yes {
 		return nil
 	}
 	return a.ask(ctx, "almamigrate migrate -y")
@@ -261,11 +302,58 @@ func (e *engine) done(ctx context.Context, c *txn.Change) error {
 			return err
 		}
 	}
-	text := fmt.Sprintf("\nDone: %s. Take it back at any time with: almamigrate rollback\nNext: dnf distro-sync brings all other packages to AlmaLinux's versions.", c.Plan.Title)
+	text := doneText(c)
+	if v.OK && noWayBack(c) {
+		if err := e.giveUp(c); err != nil {
+			return err
+		}
+		o = e.outcome("migrate", c, ExitOK)
+		o.Verify = v
+	}
 	if !v.OK {
 		text = "\nDone, but not all is as planned: see above. Take it back with: almamigrate rollback"
 	}
 	return e.finish(o, text)
+}
+
+// doneText says what comes next.
+func doneText(c *txn.Change) string {
+	p, err := step.Plan(c)
+	if err != nil || p.Depth != plan.DepthFull {
+		return fmt.Sprintf("\nDone: %s. Take it back at any time with: almamigrate rollback\nNext: \"almamigrate migrate --full\" brings all other packages to AlmaLinux's versions, as dnf distro-sync does.", c.Plan.Title)
+	}
+	text := fmt.Sprintf("\nDone: %s, all packages.", c.Plan.Title)
+	switch p.RollbackDepth {
+	case plan.RollbackNone:
+		text += " There is no way back, as was asked for."
+	case plan.RollbackBranding:
+		text += " \"almamigrate rollback\" takes the branding back, and only that."
+	default:
+		text += " Take it back at any time with: almamigrate rollback"
+	}
+	if p.RebootRequired {
+		text += "\nNext: reboot; then \"almamigrate verify\"."
+	}
+	return text
+}
+
+func noWayBack(c *txn.Change) bool {
+	p, err := step.Plan(c)
+	return err == nil && p.RollbackDepth == plan.RollbackNone
+}
+
+// giveUp ends a migration that was to have no way back: nothing of what was
+// saved is needed any more.
+func (e *engine) giveUp(c *txn.Change) error {
+	if err := e.runner(c).Commit(); err != nil {
+		return err
+	}
+	for _, d := range []string{"rpms", "files"} {
+		if err := os.RemoveAll(filepath.Join(c.Dir, d)); err != nil {
+			return fmt.Errorf("the migration is done, but what was saved cannot be removed: %w", err)
+		}
+	}
+	return nil
 }
 
 // resumable tells whether there is an interrupted migration to go on with.

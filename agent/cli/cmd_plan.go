@@ -33,6 +33,14 @@ type repoFlags struct {
 	cacheDir string
 	override []string
 	reason   string
+	depth
+}
+
+// depth says how far a migration goes, and how far back.
+type depth struct {
+	full     bool
+	rollback string
+	verbose  bool
 }
 
 func (f *repoFlags) add(fl *pflag.FlagSet) {
@@ -41,6 +49,9 @@ func (f *repoFlags) add(fl *pflag.FlagSet) {
 	fl.BoolVar(&f.offline, "offline", false, "use only what is in the cache")
 	fl.StringVar(&f.cacheDir, "cache-dir", "", "keep metadata in `DIR` (default /var/cache/almamigrate, for non-root users below ~/.cache)")
 	fl.StringArrayVar(&f.override, "override", nil, "go on in spite of the blocker with this finding `ID` (may be repeated; needs --reason)")
+	fl.BoolVar(&f.full, "full", false, "replace every package that AlmaLinux has, and the kernel and boot loader, not only the branding")
+	fl.StringVar(&f.rollback, "rollback-depth", plan.RollbackFull, "with --full: how far a rollback can go: full (all packages are saved), branding (these only), none")
+	fl.BoolVarP(&f.verbose, "verbose", "v", false, "list every package")
 	fl.StringVar(&f.reason, "reason", "", "`TEXT` why a blocker is overridden; it is recorded in the plan")
 }
 
@@ -66,6 +77,14 @@ func (e *evidence) fetch(ctx context.Context, repo string, p *repodata.Package, 
 func (a *app) makePlan(ctx context.Context, f repoFlags) (*evidence, error) {
 	if len(f.override) > 0 && strings.TrimSpace(f.reason) == "" {
 		return nil, usageError("cannot override a finding without --reason TEXT")
+	}
+	switch f.rollback {
+	case plan.RollbackFull, plan.RollbackBranding, plan.RollbackNone:
+		if f.rollback != plan.RollbackFull && !f.full {
+			return nil, usageError("cannot use --rollback-depth without --full: the swap of the branding can always be taken back")
+		}
+	default:
+		return nil, usageError("cannot use --rollback-depth %s: it is full, branding or none", f.rollback)
 	}
 	cf := checkFlags{mirror: f.mirror, repos: f.repos, offline: f.offline, cacheDir: f.cacheDir}
 	if err := cf.settle(a); err != nil {
@@ -133,8 +152,9 @@ func (a *app) makePlan(ctx context.Context, f repoFlags) (*evidence, error) {
 		}
 	}
 	major := target.Major(inv.Host.Major)
-	res := assess.Assess(assess.Input{Inventory: inv, Catalog: cat, Major: major, Repos: repos})
+	res := assess.Assess(assess.Input{Inventory: inv, Catalog: cat, Major: major, Repos: repos, Moves: f.full})
 	in := plan.Input{
+		Full: f.full, RollbackDepth: f.rollback,
 		Inventory: inv, Assessment: res, Catalog: cat, Major: major, Repos: repos, Tool: inventory.Tool{Name: "almamigrate", Version: Version},
 		Now: time.Now(), Free: step.Free, Mirror: a.laterMirror(cf.mirror),
 	}
@@ -195,8 +215,10 @@ It changes nothing on the host.
 
 With -o FILE the plan is written as JSON, with digests of the host's packages
 and repositories and of AlmaLinux's. "almamigrate migrate --plan FILE" carries
-it out, and refuses when any of these changed since.`,
-		Example: "  almamigrate plan\n  almamigrate plan -o /root/plan.json",
+it out, and refuses when any of these changed since.
+
+With --full it is the plan of "migrate --full": every package, and booting.`,
+		Example: "  almamigrate plan\n  almamigrate plan --full\n  almamigrate plan -o /root/plan.json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if a.root != "/" {
@@ -221,7 +243,7 @@ it out, and refuses when any of these changed since.`,
 			if a.json {
 				err = e.plan.WriteJSON(a.out)
 			} else {
-				err = e.plan.WriteText(a.out)
+				err = e.plan.WriteText(a.out, f.verbose)
 			}
 			if err != nil {
 				return err

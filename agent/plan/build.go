@@ -28,6 +28,9 @@ type Input struct {
 	Tool       inventory.Tool
 	Now        time.Time
 	Free       func(path string) int64 // bytes free in a path's file system; nil: unknown
+
+	Full          bool   // DepthFull; the Assessment must have its Moves
+	RollbackDepth string // empty: RollbackFull
 }
 
 // Kept is what is added to the name of a repository file of the old
@@ -47,21 +50,28 @@ func Build(in Input) (*Plan, error) {
 	if inv.Host.Distro == inventory.NotEL || inv.Host.Major < 8 {
 		return nil, fmt.Errorf("cannot plan for %s: %w: the branding is swapped on EL 8, 9 and 10", inv.Host.PrettyName, ErrHost)
 	}
-	if inv.Host.State == inventory.StateAlmaLinux {
+	if inv.Host.State == inventory.StateAlmaLinux && !in.Full {
 		return nil, fmt.Errorf("cannot plan: %w: this is AlmaLinux", ErrNothing)
+	}
+	if in.RollbackDepth == "" {
+		in.RollbackDepth = RollbackFull
 	}
 	p := &Plan{
 		Kind: Kind, SchemaVersion: SchemaVersion, Tool: in.Tool, Created: in.Now.UTC().Truncate(time.Second),
 		Host: Host{
 			Name: inv.Host.Name, Distro: string(inv.Host.Distro), Title: inv.Host.PrettyName, Major: inv.Host.Major, Arch: inv.Host.Arch,
 		},
-		Target: fmt.Sprintf("AlmaLinux %d", in.Major), Major: in.Major, Depth: DepthBranding,
+		Target: fmt.Sprintf("AlmaLinux %d", in.Major), Major: in.Major, Depth: DepthBranding, RollbackDepth: in.RollbackDepth,
+		Streams: []Stream{}, Counts: Counts{map[string]int{}, map[string]int{}},
 		Leaving: []Leaving{}, Coming: []Coming{}, Staying: []Note{}, RepoFiles: []RepoFile{}, EnableRepos: []string{}, Keys: []Key{}, Vars: []string{},
 		Services: []string{}, Blockers: []string{}, Overrides: []Override{}, NotRestorable: []string{}, Space: []Space{},
 		Evidence: evidence(inv, in.Repos), picks: map[string]Pick{},
 	}
 	p.Overrides = append(p.Overrides, in.Overrides...)
 	p.Mirror = in.Mirror
+	if in.Full {
+		p.Depth = DepthFull
+	}
 	p.NotRestorable = append(p.NotRestorable,
 		"the times at which the old packages were installed, as rpm records them",
 		"what the scriptlets of the packages do outside of the packages' own files",
@@ -71,12 +81,27 @@ func Build(in Input) (*Plan, error) {
 		return nil, err
 	}
 	s.fill(p)
+	if in.Full {
+		if err := p.full(in, s); err != nil {
+			return nil, err
+		}
+	}
+	p.count()
 	p.repoFiles(in)
 	p.keysAndVars(in, s)
 	p.blockers(in)
-	p.space(in, s)
+	p.space(in)
 	p.steps()
 	return p, nil
+}
+
+func (p *Plan) count() {
+	for _, l := range p.Leaving {
+		p.Counts.Leaving[l.Kind]++
+	}
+	for _, c := range p.Coming {
+		p.Counts.Coming[c.Kind]++
+	}
 }
 
 // safeName is what a name, version, release or architecture may be made of
@@ -106,24 +131,35 @@ func FileName(n rpmver.NEVRA) string {
 
 func (s *swap) fill(p *Plan) {
 	for i, why := range s.leaving {
-		q := &s.inv.Packages[i]
-		signer := q.Signature.KeyID
-		if signer == "" {
-			signer = q.Signature.Status
-		}
-		p.Leaving = append(p.Leaving, Leaving{Name: q.Name, NEVRA: q.NEVRA().String(), Size: q.Size, Signer: signer, Why: why})
+		p.leave(&s.inv.Packages[i], KindBranding, why)
 	}
 	slices.SortFunc(p.Leaving, func(a, b Leaving) int { return strings.Compare(a.NEVRA, b.NEVRA) })
 	for _, c := range s.coming {
-		q := c.pkg
-		p.Coming = append(p.Coming, Coming{
-			Name: q.NEVRA.Name, NEVRA: q.NEVRA.String(), Repo: c.repo, Location: q.Location, Size: q.SizePackage, InstalledSize: q.SizeInstalled,
-			ChecksumType: q.ChecksumType, Checksum: q.Pkgid, Why: c.why,
-		})
-		p.picks[q.NEVRA.String()] = Pick{Repo: c.repo, Package: q}
+		p.come(c.repo, c.pkg, KindBranding, c.why)
 	}
-	slices.SortFunc(p.Coming, func(a, b Coming) int { return strings.Compare(a.NEVRA, b.NEVRA) })
 	p.Staying = append(p.Staying, s.staying...)
+	p.sort()
+}
+
+func (p *Plan) leave(q *inventory.Package, kind, why string) {
+	signer := q.Signature.KeyID
+	if signer == "" {
+		signer = q.Signature.Status
+	}
+	p.Leaving = append(p.Leaving, Leaving{Name: q.Name, NEVRA: q.NEVRA().String(), Size: q.Size, Signer: signer, Why: why, Kind: kind})
+}
+
+func (p *Plan) come(repo string, q *repodata.Package, kind, why string) {
+	p.Coming = append(p.Coming, Coming{
+		Name: q.NEVRA.Name, NEVRA: q.NEVRA.String(), Repo: repo, Location: q.Location, Size: q.SizePackage, InstalledSize: q.SizeInstalled,
+		ChecksumType: q.ChecksumType, Checksum: q.Pkgid, Why: why, Kind: kind,
+	})
+	p.picks[q.NEVRA.String()] = Pick{Repo: repo, Package: q}
+}
+
+func (p *Plan) sort() {
+	slices.SortFunc(p.Leaving, func(a, b Leaving) int { return strings.Compare(a.NEVRA, b.NEVRA) })
+	slices.SortFunc(p.Coming, func(a, b Coming) int { return strings.Compare(a.NEVRA, b.NEVRA) })
 	slices.SortFunc(p.Staying, func(a, b Note) int { return strings.Compare(a.NEVRA, b.NEVRA) })
 }
 
@@ -231,14 +267,19 @@ func (p *Plan) blockers(in Input) {
 		return
 	}
 	for _, f := range in.Assessment.Findings {
-		if f.Severity == assess.Blocker && !over[f.ID] && !slices.Contains(p.Blockers, f.ID) {
+		stops := f.Severity == assess.Blocker || p.Depth == DepthFull && f.ID == StreamMissing
+		if stops && !over[f.ID] && !slices.Contains(p.Blockers, f.ID) {
 			p.Blockers = append(p.Blockers, f.ID)
 		}
 	}
 	slices.Sort(p.Blockers)
 }
 
-func (p *Plan) space(in Input, s *swap) {
+func (p *Plan) space(in Input) {
+	if p.Depth == DepthFull && in.Assessment != nil && len(in.Assessment.Space) > 0 {
+		p.fullSpace(in)
+		return
+	}
 	var installed, leaving int64
 	for _, c := range p.Coming {
 		installed += c.InstalledSize
@@ -258,6 +299,8 @@ func (p *Plan) space(in Input, s *swap) {
 		{db, databaseReserve, 0, "the rpm database's log"},
 		{"/usr", installed, 0, "the coming packages"},
 	}
+	p.RollbackBytes = 2 * leaving
+	p.Space = append(p.Space, p.Boot.space(in)...)
 	for i := range p.Space {
 		p.Space[i].Free = free(p.Space[i].Path)
 	}
@@ -272,6 +315,8 @@ const (
 	StepDisableRepos = "disable-old-repos"
 	StepEnableRepos  = "enable-repos"
 	StepCarry        = "carry-settings"
+	StepMapStreams   = "map-streams"
+	StepSyncPackages = "sync-packages"
 	StepRHSM         = "rhsm-teardown"
 	StepSeal         = "seal"
 )
@@ -281,14 +326,18 @@ func (p *Plan) steps() {
 	if len(p.Keys) > 0 {
 		p.Steps = append(p.Steps, Step{StepImportKeys, fmt.Sprintf("import %s into the rpm database", count(len(p.Keys), "AlmaLinux key"))})
 	}
+	if b := p.Branding(); len(b.Leaving)+len(b.Coming) > 0 {
+		p.Steps = append(p.Steps, Step{StepSwapPackages, fmt.Sprintf("swap %s for %s in one rpm transaction", count(len(b.Leaving), "package"), fmt.Sprint(len(b.Coming)))})
+	}
 	p.Steps = append(p.Steps,
-		Step{StepSwapPackages, fmt.Sprintf("swap %s for %s in one rpm transaction", count(len(p.Leaving), "package"), fmt.Sprint(len(p.Coming)))},
 		Step{StepDisableRepos, fmt.Sprintf("keep %s of the old distribution under another name", count(len(p.RepoFiles), "repository file"))},
 		Step{StepEnableRepos, p.enableTitle()},
 		Step{StepCarry, "carry local settings over"})
+	p.Steps = append(p.Steps, p.fullSteps()...)
 	if p.RHSM {
 		p.Steps = append(p.Steps, Step{StepRHSM, "switch the subscription plugin off (the registration stays)"})
 	}
+	p.Steps = append(p.Steps, p.Boot.steps()...)
 	p.Steps = append(p.Steps, Step{StepSeal, "note what the files are now"})
 }
 

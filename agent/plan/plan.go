@@ -23,9 +23,26 @@ const (
 	SchemaVersion = "1.0"
 )
 
-// DepthBranding swaps the identity and branding packages and leaves all others
-// to later updates.
-const DepthBranding = "branding"
+// How far a migration goes. DepthBranding swaps the identity and branding
+// packages and leaves all others to later updates; DepthFull goes on and brings
+// every package to what AlmaLinux has.
+const (
+	DepthBranding = "branding"
+	DepthFull     = "full"
+)
+
+// How far a rollback will be able to go: RollbackFull brings everything back,
+// RollbackBranding the identity and branding packages only, RollbackNone
+// nothing once the migration is done.
+const (
+	RollbackFull     = "full"
+	RollbackBranding = "branding"
+	RollbackNone     = "none"
+)
+
+// KindBranding marks the packages that are swapped for the identity's sake.
+// Other kinds are those of assess.MoveKind. Plans of before that have none.
+const KindBranding = "branding"
 
 // maxDocument is far above any plan: one line for each package of a host.
 const maxDocument = 64 << 20
@@ -50,7 +67,10 @@ type Plan struct {
 	Host          Host           `json:"host"`
 	Target        string         `json:"target"` // e.g. "AlmaLinux 9"
 	Major         int            `json:"major"`  // of the target
-	Depth         string         `json:"depth"`  // branding
+	Depth         string         `json:"depth"`  // branding, full
+	RollbackDepth string         `json:"rollback_depth,omitempty"`
+	RollbackBytes int64          `json:"rollback_bytes"` // what is saved for the way back, about
+	Counts        Counts         `json:"counts"`         // packages by kind
 
 	Leaving []Leaving `json:"leaving"` // sorted by NEVRA
 	Coming  []Coming  `json:"coming"`  // sorted by NEVRA
@@ -60,6 +80,7 @@ type Plan struct {
 	EnableRepos []string   `json:"enable_repos"`     // AlmaLinux repositories to enable that are off by default
 	Mirror      *Mirror    `json:"mirror,omitempty"` // where AlmaLinux's repositories are read from afterwards; nil: AlmaLinux's own servers
 	Keys        []Key      `json:"keys"`             // to import into the rpm database
+	Streams     []Stream   `json:"streams"`          // module streams that are enabled, as they are named now and then; DepthFull only
 	Vars        []string   `json:"vars"`             // dnf variables that would vanish although a repository file names them
 	Services    []string   `json:"services"`         // units that are stopped or restarted
 	RHSM        bool       `json:"rhsm"`             // the subscription plugin is switched off, the registration kept
@@ -69,7 +90,7 @@ type Plan struct {
 	NotRestorable  []string   `json:"not_restorable"`  // what a rollback does not bring back, told before consent
 	Space          []Space    `json:"space"`           // by folder
 	Seconds        int        `json:"seconds"`         // rough duration
-	RebootRequired bool       `json:"reboot_required"` // always false for branding
+	RebootRequired bool       `json:"reboot_required"` // a new kernel comes; never for branding
 	Steps          []Step     `json:"steps"`           // in order
 	Boot           *BootPlan  `json:"boot,omitempty"`  // with all packages only; made by (*Plan).boot in boot.go
 	Evidence       Evidence   `json:"evidence"`
@@ -94,6 +115,7 @@ type Leaving struct {
 	Size   uint64 `json:"installed_size"` // bytes
 	Signer string `json:"signer"`         // key id, or the signature's status
 	Why    string `json:"why"`
+	Kind   string `json:"kind,omitempty"` // KindBranding or an assess.MoveKind
 }
 
 // Coming is a package that is installed.
@@ -107,6 +129,20 @@ type Coming struct {
 	ChecksumType  string `json:"checksum_type"`
 	Checksum      string `json:"checksum"`
 	Why           string `json:"why"`
+	Kind          string `json:"kind,omitempty"` // as in Leaving
+}
+
+// Counts says how many packages come and leave, by kind.
+type Counts struct {
+	Coming  map[string]int `json:"coming"`
+	Leaving map[string]int `json:"leaving"`
+}
+
+// Stream is a module stream that is enabled on the host.
+type Stream struct {
+	Module string `json:"module"`
+	From   string `json:"from"`
+	To     string `json:"to"` // AlmaLinux's name of it; mostly the same
 }
 
 // Note is a package and a remark on it.
@@ -176,6 +212,33 @@ type Pick struct {
 // Picks returns, by NEVRA, the repositories' descriptions of the coming
 // packages; nil for a plan that was read from a file.
 func (p *Plan) Picks() map[string]Pick { return p.picks }
+
+// Branding returns the part of the plan that swaps the identity: the same
+// plan with fewer packages.
+func (p *Plan) Branding() *Plan {
+	return p.only(func(kind string) bool { return kind == KindBranding || kind == "" })
+}
+
+// Others returns the part that brings all other packages to AlmaLinux.
+func (p *Plan) Others() *Plan {
+	return p.only(func(kind string) bool { return kind != KindBranding && kind != "" })
+}
+
+func (p *Plan) only(want func(kind string) bool) *Plan {
+	q := *p
+	q.Leaving, q.Coming = nil, nil
+	for _, l := range p.Leaving {
+		if want(l.Kind) {
+			q.Leaving = append(q.Leaving, l)
+		}
+	}
+	for _, c := range p.Coming {
+		if want(c.Kind) {
+			q.Coming = append(q.Coming, c)
+		}
+	}
+	return &q
+}
 
 // Download is the number of bytes to fetch.
 func (p *Plan) Download() (n int64) {

@@ -347,7 +347,7 @@ func TestBlockersAndOverrides(t *testing.T) {
 		t.Error(d)
 	}
 	var b bytes.Buffer
-	if err := p.WriteText(&b); err != nil || !strings.Contains(b.String(), "Overridden: c.d (tested)") || !strings.Contains(b.String(), "explain a.b") {
+	if err := p.WriteText(&b, true); err != nil || !strings.Contains(b.String(), "Overridden: c.d (tested)") || !strings.Contains(b.String(), "explain a.b") {
 		t.Errorf("%v\n%s", err, b.String())
 	}
 }
@@ -356,7 +356,7 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte(`{"kind":"almamigrate.plan","schema_version":"1.0"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if p, err := plan.Read(bytes.NewReader(data)); err == nil {
-			_ = p.WriteText(&bytes.Buffer{})
+			_ = p.WriteText(&bytes.Buffer{}, true)
 		}
 	})
 }

@@ -85,7 +85,7 @@ func (s *swap) run() error {
 	if err := s.close(); err != nil {
 		return err
 	}
-	if len(s.leaving) == 0 {
+	if len(s.leaving) == 0 && !s.in.Full {
 		return fmt.Errorf("cannot plan: %w: no package says that this is another distribution", ErrNothing)
 	}
 	for i, rule := range s.rules {

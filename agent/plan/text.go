@@ -6,27 +6,31 @@ import (
 	"io"
 	"text/tabwriter"
 
+	"github.com/almamigrate/almamigrate/agent/assess"
 	"github.com/almamigrate/almamigrate/agent/report"
 )
 
-// WriteText writes the plan for people: what leaves and what comes first.
-func (p *Plan) WriteText(w io.Writer) error {
+// maxListed is how many packages of a kind are listed unless all are asked for.
+const maxListed = 15
+
+// WriteText writes the plan for people: how much changes first, then what
+// leaves and what comes. Long lists are cut short unless all is asked for.
+func (p *Plan) WriteText(w io.Writer, all bool) error {
 	var b bytes.Buffer
 	name := p.Host.Name
 	if name == "" {
 		name = "this host"
 	}
-	fmt.Fprintf(&b, "Plan: %s, %s -> %s (%s)\n\n", report.Safe(name), report.Safe(p.Host.Title), p.Target, p.Depth)
-	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "LEAVING (%d)\tSIZE\tSIGNED BY\tWHY\n", len(p.Leaving))
-	for _, l := range p.Leaving {
-		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", report.Safe(l.NEVRA), size(int64(min(l.Size, 1<<62))), report.Safe(l.Signer), report.Safe(l.Why))
+	fmt.Fprintf(&b, "Plan: %s, %s -> %s (%s)\n", report.Safe(name), report.Safe(p.Host.Title), p.Target, p.Depth)
+	if p.Depth == DepthFull {
+		p.summary(&b)
 	}
-	fmt.Fprintf(t, "COMING (%d)\tSIZE\tFROM\tWHY\n", len(p.Coming))
-	for _, c := range p.Coming {
-		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", report.Safe(c.NEVRA), size(c.Size), report.Safe(c.Repo), report.Safe(c.Why))
+	fmt.Fprintln(&b)
+	limit := maxListed
+	if all || p.Depth != DepthFull {
+		limit = 1 << 30
 	}
-	_ = t.Flush()
+	p.packages(&b, limit)
 	if len(p.Staying) > 0 {
 		fmt.Fprintf(&b, "\nNot AlmaLinux's, and they stay:\n")
 		for _, n := range p.Staying {
@@ -35,11 +39,22 @@ func (p *Plan) WriteText(w io.Writer) error {
 	}
 	p.settings(&b)
 	p.Boot.text(&b)
+	for _, m := range p.Streams {
+		if m.From != m.To {
+			fmt.Fprintf(&b, "  module %s: stream %s is called %s in AlmaLinux\n", report.Safe(m.Module), report.Safe(m.From), report.Safe(m.To))
+		} else {
+			fmt.Fprintf(&b, "  module %s: stream %s goes on\n", report.Safe(m.Module), report.Safe(m.From))
+		}
+	}
 	fmt.Fprintf(&b, "\nSteps:\n")
 	for i, s := range p.Steps {
 		fmt.Fprintf(&b, "  %d. %s: %s\n", i+1, s.Name, report.Safe(s.Title))
 	}
-	fmt.Fprintf(&b, "\nDownload %s, about %d s, no reboot. Space:\n", size(p.Download()), p.Seconds)
+	reboot := "no reboot"
+	if p.RebootRequired {
+		reboot = "a reboot at the end"
+	}
+	fmt.Fprintf(&b, "\nDownload %s, about %d s, %s. Space:\n", size(p.Download()), p.Seconds, reboot)
 	for _, s := range p.Space {
 		free := "unknown"
 		if s.Free >= 0 {
@@ -65,6 +80,88 @@ func (p *Plan) WriteText(w io.Writer) error {
 		return fmt.Errorf("cannot write the plan: %w", err)
 	}
 	return nil
+}
+
+// kinds are the kinds of packages in the order in which they are told, as
+// headings for what leaves and what comes.
+var kinds = []struct{ kind, leaving, coming string }{
+	{KindBranding, "identity and branding", "identity and branding"},
+	{string(assess.MoveUpgrade), "for a newer version", "newer than what is installed"},
+	{string(assess.MoveDowngrade), "for an older version", "older than what is installed"},
+	{string(assess.MoveRebuild), "for AlmaLinux's build of the same version", "the same version, built by AlmaLinux"},
+	{string(assess.MoveObsolete), "for a package of another name", "in place of a package of another name"},
+	{string(assess.MoveDrop), "with nothing in their place", ""},
+	{string(assess.MoveBeside), "", "beside an installed kernel, which stays"},
+	{string(assess.MoveNew), "", "required by others"},
+}
+
+// summary says how many packages of each kind there are.
+func (p *Plan) summary(b *bytes.Buffer) {
+	fmt.Fprintf(b, "\n%s leave, %d come:\n", count(len(p.Leaving), "package"), len(p.Coming))
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	for _, k := range kinds {
+		l, c := p.Counts.Leaving[k.kind], p.Counts.Coming[k.kind]
+		if l+c == 0 {
+			continue
+		}
+		what := k.coming
+		if what == "" {
+			what = "go " + k.leaving
+		}
+		fmt.Fprintf(t, "  %s\t%d leave\t%d come\t%s\n", k.kind, l, c, what)
+	}
+	_ = t.Flush()
+	switch p.RollbackDepth {
+	case RollbackBranding:
+		fmt.Fprintf(b, "A rollback takes the branding back only: %s are saved for it.\n", size(p.RollbackBytes))
+	case RollbackNone:
+		fmt.Fprintf(b, "There is NO WAY BACK once it is done (--rollback-depth none).\n")
+	default:
+		fmt.Fprintf(b, "A rollback takes all of it back: about %s are saved for it (--rollback-depth branding or none takes less).\n", size(p.RollbackBytes))
+	}
+}
+
+func (p *Plan) packages(b *bytes.Buffer, limit int) {
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	cut := func(n, shown int) {
+		if n > shown {
+			fmt.Fprintf(t, "  ... and %d more (--verbose, --json and -o FILE have all)\n", n-shown)
+		}
+	}
+	if p.Depth != DepthFull {
+		fmt.Fprintf(t, "LEAVING (%d)\tSIZE\tSIGNED BY\tWHY\n", len(p.Leaving))
+		p.listLeaving(t, p.Leaving)
+		fmt.Fprintf(t, "COMING (%d)\tSIZE\tFROM\tWHY\n", len(p.Coming))
+		p.listComing(t, p.Coming)
+		_ = t.Flush()
+		return
+	}
+	for _, k := range kinds {
+		part := p.only(func(kind string) bool { return kind == k.kind })
+		if n := len(part.Leaving); n > 0 && k.leaving != "" {
+			fmt.Fprintf(t, "LEAVING %s (%d)\tSIZE\tSIGNED BY\tWHY\n", k.leaving, n)
+			p.listLeaving(t, part.Leaving[:min(n, limit)])
+			cut(n, limit)
+		}
+		if n := len(part.Coming); n > 0 && k.coming != "" {
+			fmt.Fprintf(t, "COMING %s (%d)\tSIZE\tFROM\tWHY\n", k.coming, n)
+			p.listComing(t, part.Coming[:min(n, limit)])
+			cut(n, limit)
+		}
+		_ = t.Flush()
+	}
+}
+
+func (p *Plan) listLeaving(t io.Writer, list []Leaving) {
+	for _, l := range list {
+		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", report.Safe(l.NEVRA), size(int64(min(l.Size, 1<<62))), report.Safe(l.Signer), report.Safe(l.Why))
+	}
+}
+
+func (p *Plan) listComing(t io.Writer, list []Coming) {
+	for _, c := range list {
+		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", report.Safe(c.NEVRA), size(c.Size), report.Safe(c.Repo), report.Safe(c.Why))
+	}
 }
 
 func (p *Plan) settings(b *bytes.Buffer) {

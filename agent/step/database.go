@@ -13,6 +13,7 @@ import (
 // Database is what the rpm database says, read afresh.
 type Database struct {
 	Packages map[string][]*rpmhdr.Header // by NEVRA; two of the same are what a killed transaction may leave
+	Rows     map[*rpmhdr.Header]uint32   // the number of each in the database
 	Keys     map[string]bool             // "version-release" of the gpg-pubkey entries
 }
 
@@ -23,7 +24,7 @@ func ReadDatabase() (*Database, error) {
 		return nil, err
 	}
 	defer db.Close()
-	d := &Database{Packages: map[string][]*rpmhdr.Header{}, Keys: map[string]bool{}}
+	d := &Database{Packages: map[string][]*rpmhdr.Header{}, Rows: map[*rpmhdr.Header]uint32{}, Keys: map[string]bool{}}
 	for row, err := range db.Rows() {
 		if err != nil {
 			return nil, err
@@ -33,6 +34,7 @@ func ReadDatabase() (*Database, error) {
 			d.Keys[n.EVR.Version+"-"+n.EVR.Release] = true
 			continue
 		}
+		d.Rows[row.Header] = row.Num
 		d.Packages[n.String()] = append(d.Packages[n.String()], row.Header)
 	}
 	return d, nil

@@ -55,7 +55,12 @@ func (e *Env) Registry() txn.Registry {
 		plan.StepDisableRepos: disableRepos{e},
 		plan.StepEnableRepos:  enableRepos{e},
 		plan.StepCarry:        carry{e},
+		plan.StepMapStreams:   mapStreams{e},
+		plan.StepSyncPackages: syncPackages{e},
 		plan.StepRHSM:         rhsm{e},
+		plan.StepBootKernel:   bootInitramfs{Env: e},
+		plan.StepBootDefault:  bootDefault{e},
+		plan.StepBootEntry:    bootEntry{e},
 		plan.StepSeal:         seal{e},
 	}
 }

@@ -61,11 +61,14 @@ func (s saveFiles) Prepare(ctx context.Context, c *txn.Change, _ json.RawMessage
 	for _, f := range single {
 		add(f)
 	}
+	whole := p
+	p = restorable(p)
 	for _, l := range p.Leaving {
 		for _, h := range db.Packages[l.NEVRA] {
 			pathsOf(h, add)
 		}
 	}
+	generated(whole, db, add)
 	files, err := comingFiles(c, p)
 	if err != nil {
 		return nil, err
@@ -80,12 +83,13 @@ func (s saveFiles) Prepare(ctx context.Context, c *txn.Change, _ json.RawMessage
 		done()
 	}
 	paths = withCaches(withParents(sortedUnique(paths)))
-	paths = slices.DeleteFunc(paths, inTree)
+	trees, skip := treesOf(whole)
+	paths = slices.DeleteFunc(paths, func(p string) bool { return inTree(trees, p) })
 	var u saveFilesUndo
 	if u.Files, err = save(setDir(c, "single"), paths, capture.Options{Shallow: true}); err != nil {
 		return nil, err
 	}
-	if u.Trees, err = save(setDir(c, "trees"), trees, capture.Options{}); err != nil {
+	if u.Trees, err = save(setDir(c, "trees"), trees, capture.Options{Skip: skip}); err != nil {
 		return nil, err
 	}
 	// Without the list nothing can be said about units afterwards; nothing else needs it.
@@ -118,7 +122,7 @@ func addGivingWay(h *rpmhdr.Header, add func(string)) {
 	}
 }
 
-func inTree(p string) bool {
+func inTree(trees []string, p string) bool {
 	return slices.ContainsFunc(trees, func(t string) bool { return p == t || strings.HasPrefix(p, t+"/") })
 }
 

@@ -281,6 +281,7 @@ func (k carry) Prepare(_ context.Context, c *txn.Change, _ json.RawMessage) (jso
 	if err != nil {
 		return nil, err
 	}
+	p = p.Branding() // of all others rpm keeps edits as it always does
 	db, err := ReadDatabase()
 	if err != nil {
 		return nil, err

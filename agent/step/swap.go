@@ -36,6 +36,7 @@ func (s swapPackages) Prepare(ctx context.Context, c *txn.Change, _ json.RawMess
 	if err := enoughSpace(p); err != nil {
 		return nil, err
 	}
+	p = p.Branding()
 	db, err := ReadDatabase()
 	if err != nil {
 		return nil, err

@@ -74,6 +74,10 @@ def main():
     if missing:
         say("not-installed", packages=missing)
     ts.check()
+    strangers = unnamed(ts, spec)
+    if strangers:
+        say("end", problems=["%s would be removed, which is not planned" % n for n in strangers])
+        return 6
     broken = sorted(set(text(p) for p in ts.problems() or []))
     if broken:
         say("dependencies", problems=broken)
@@ -107,6 +111,20 @@ def prepare(spec, missing):
     """Makes the transaction: what is erased and what is installed, each by name."""
     ts = rpm.TransactionSet(spec.get("root") or "/")
     ts.setVSFlags(rpm._RPMVSF_NOSIGNATURES | rpm._RPMVSF_NODIGESTS)  # verified before, by whoever started this
+    for how in ("upgrade", "install"):
+        # upgrades first: what rpm itself lets leave for them then hangs on them, and stays when they fail
+        for p in spec.get(how) or []:
+            fd = os.open(p, os.O_RDONLY)
+            try:
+                h = ts.hdrFromFdno(fd)
+            finally:
+                os.close(fd)
+            ts.addInstall(h, p, how[0])
+    for r in spec.get("rows") or []:
+        mi = ts.dbMatch("name", r["name"])
+        for h in mi:
+            if mi.instance() == r["row"]:
+                ts.addErase(h)
     for n in sorted(set(spec.get("erase") or [])):
         found = False
         for h in ts.dbMatch("name", spec["names"][n]):
@@ -115,14 +133,20 @@ def prepare(spec, missing):
                 found = True
         if not found:
             missing.append(n)
-    for p in spec.get("install") or []:
-        fd = os.open(p, os.O_RDONLY)
-        try:
-            h = ts.hdrFromFdno(fd)
-        finally:
-            os.close(fd)
-        ts.addInstall(h, p, "i")
     return ts
+
+
+def unnamed(ts, spec):
+    """What rpm would remove of its own accord, for an upgrade or an Obsoletes, though nobody named it."""
+    if not spec.get("upgrade"):
+        return []
+    named = set(spec.get("erase") or []) | set(spec.get("replaced") or [])
+    gone = set()
+    for te in ts:
+        if te.Type() == rpm.TR_REMOVED:
+            epoch = te.E() or "0"
+            gone.add("%s-%s%s-%s.%s" % (te.N(), "%s:" % epoch if epoch != "0" else "", te.V(), te.R(), te.A()))
+    return sorted(gone - named)
 
 
 def run(ts, flags, probs, accepted):

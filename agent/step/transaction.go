@@ -25,17 +25,26 @@ var swapScript []byte
 
 // transaction is what the script is told.
 type transaction struct {
-	Install []string          `json:"install"`            // paths of package files
-	Erase   []string          `json:"erase"`              // NEVRA
-	Names   map[string]string `json:"names"`              // NEVRA to name
-	Test    bool              `json:"test,omitempty"`     // nothing is done
-	JustDB  bool              `json:"justdb,omitempty"`   // no file is touched, no scriptlet is run
-	Force   bool              `json:"force,omitempty"`    // broken dependencies are told and not obeyed
-	GiveWay []string          `json:"give_way,omitempty"` // folders that coming packages have something else for
-	Macros  map[string]string `json:"macros,omitempty"`
-	Lock    string            `json:"lock"`
-	Parent  int               `json:"parent"`
-	NoDocs  bool              `json:"nodocs,omitempty"`
+	Install  []string          `json:"install"`            // paths of package files
+	Upgrade  []string          `json:"upgrade,omitempty"`  // paths of package files that replace those of their names
+	Replaced []string          `json:"replaced,omitempty"` // NEVRA of what one of Upgrade replaces by another build
+	Erase    []string          `json:"erase"`              // NEVRA
+	Rows     []row             `json:"rows,omitempty"`     // of the database, to be erased
+	Names    map[string]string `json:"names"`              // NEVRA to name
+	Test     bool              `json:"test,omitempty"`     // nothing is done
+	JustDB   bool              `json:"justdb,omitempty"`   // no file is touched, no scriptlet is run
+	Force    bool              `json:"force,omitempty"`    // broken dependencies are told and not obeyed
+	GiveWay  []string          `json:"give_way,omitempty"` // folders that coming packages have something else for
+	Macros   map[string]string `json:"macros,omitempty"`
+	Lock     string            `json:"lock"`
+	Parent   int               `json:"parent"`
+	NoDocs   bool              `json:"nodocs,omitempty"`
+}
+
+// row is a package by its number in the database.
+type row struct {
+	Row  uint32 `json:"row"`
+	Name string `json:"name"`
 }
 
 // event is a line of the script's.

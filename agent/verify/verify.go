@@ -135,8 +135,12 @@ func (r *Report) packages(p *plan.Plan, db *step.Database) {
 			bad = append(bad, fmt.Sprintf("%s is installed %d times", w.NEVRA, len(hs)))
 		}
 	}
+	came := map[string]bool{}
+	for _, w := range p.Coming {
+		came[w.NEVRA] = true
+	}
 	for _, l := range p.Leaving {
-		if db.Has(l.NEVRA) {
+		if db.Has(l.NEVRA) && !came[l.NEVRA] { // AlmaLinux may have built the very same version
 			bad = append(bad, l.NEVRA+" is still installed")
 		}
 	}

@@ -42,7 +42,7 @@ func (s *Saved) Compare(root string, after *State) ([]Difference, error) {
 }
 
 func (s *Saved) compare(t *tree, after *State) ([]Difference, error) {
-	current, err := t.scan(s.Paths, s.Shallow, true)
+	current, err := t.scan(s.Paths, s.Shallow, skipped(s.Skip), true)
 	if err != nil {
 		return nil, err
 	}

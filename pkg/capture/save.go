@@ -29,6 +29,8 @@ const maxEntries = 1 << 20
 type Options struct {
 	// Shallow takes a folder without what is in it.
 	Shallow bool
+	// Skip names paths that are left out, with all that is below them.
+	Skip []string
 	// MaxBytes of contents; beyond is ErrTooLarge before anything is written. 0 is no limit.
 	MaxBytes int64
 }
@@ -45,7 +47,7 @@ func Describe(root string, paths []string, opt Options) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.scan(tops, opt.Shallow, true)
+	return t.scan(tops, opt.Shallow, skipped(opt.Skip), true)
 }
 
 // canonical resolves the folders of paths below the root, so that no link is left on the way.
@@ -56,16 +58,24 @@ func canonical(root string, paths []string) ([]Name, error) {
 	}
 	defer r.Close()
 	var out []Name
+	known := map[string]string{} // folders, resolved: most paths share theirs
 	for _, p := range paths {
 		clean := path.Clean("/" + p)
 		if clean == "/" {
 			return nil, fmt.Errorf("cannot save %q: the root itself", p)
+		}
+		if dir, ok := known[path.Dir(clean)]; ok {
+			out = append(out, Name(path.Join("/", dir, path.Base(clean))))
+			continue
 		}
 		// What does not exist cannot be resolved: the nearest folder that does, can.
 		dir, rest := path.Dir(clean), path.Base(clean)
 		for {
 			resolved, err := r.Resolve(dir)
 			if err == nil {
+				if rest == path.Base(clean) {
+					known[dir] = resolved
+				}
 				out = append(out, Name(path.Join("/", resolved, rest)))
 				break
 			}
@@ -85,11 +95,11 @@ func noFolder(err error) bool {
 }
 
 // scan describes the paths and, unless shallow, what is below them. digests asks for those of the contents.
-func (t *tree) scan(tops []Name, shallow, digests bool) (*State, error) {
+func (t *tree) scan(tops []Name, shallow bool, skip map[Name]bool, digests bool) (*State, error) {
 	seen := map[Name]Entry{}
 	var visit func(p Name) error
 	visit = func(p Name) error {
-		if _, ok := seen[p]; ok {
+		if _, ok := seen[p]; ok || skip[p] {
 			return nil
 		}
 		if len(seen) >= maxEntries {
@@ -162,6 +172,14 @@ func (t *tree) scan(tops []Name, shallow, digests bool) (*State, error) {
 	return s, nil
 }
 
+func skipped(paths []string) map[Name]bool {
+	out := make(map[Name]bool, len(paths))
+	for _, p := range paths {
+		out[Name(path.Clean("/"+p))] = true
+	}
+	return out
+}
+
 // Saved is a complete set of saved files.
 type Saved struct {
 	dir    string
@@ -173,6 +191,8 @@ type manifest struct {
 	Format  int    `json:"format"`
 	Paths   []Name `json:"paths"` // as asked for, resolved
 	Shallow bool   `json:"shallow,omitempty"`
+	// Skip are paths that the set does not reach into.
+	Skip []string `json:"skip,omitempty"`
 	State
 	// Parents are the folders above the paths, for the case that they are gone when something must be put back into them.
 	Parents []Entry `json:"parents"`
@@ -207,8 +227,8 @@ func Save(dir, root string, paths []string, opt Options) (*Saved, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := manifest{Format: format, Paths: tops, Shallow: opt.Shallow}
-	state, err := t.scan(tops, opt.Shallow, false)
+	m := manifest{Format: format, Paths: tops, Shallow: opt.Shallow, Skip: opt.Skip}
+	state, err := t.scan(tops, opt.Shallow, skipped(opt.Skip), false)
 	if err != nil {
 		return nil, err
 	}
@@ -251,7 +271,7 @@ func (t *tree) parents(tops []Name) ([]Entry, error) {
 			all = append(all, d)
 		}
 	}
-	s, err := t.scan(all, true, false)
+	s, err := t.scan(all, true, nil, false)
 	if err != nil {
 		return nil, err
 	}
@@ -264,6 +284,7 @@ func write(t *tree, tmp string, m *manifest) error {
 	}
 	sums := map[Name]Entry{}
 	n := 0
+	many := len(m.Entries) > manyFiles
 	for i := range m.Entries {
 		e := &m.Entries[i]
 		if e.Kind != File {
@@ -275,11 +296,16 @@ func write(t *tree, tmp string, m *manifest) error {
 		}
 		n++
 		store := fmt.Sprintf("%s/%06d", contentDir, n)
-		if err := saveContent(t, e, filepath.Join(tmp, store)); err != nil {
+		if err := saveContent(t, e, filepath.Join(tmp, store), !many); err != nil {
 			return err
 		}
 		e.Store = store
 		sums[e.Path] = *e
+	}
+	if many {
+		if err := syncFileSystem(filepath.Join(tmp, contentDir)); err != nil {
+			return err
+		}
 	}
 	if err := atomicfile.SyncDir(filepath.Join(tmp, contentDir)); err != nil {
 		return err
@@ -295,7 +321,23 @@ func write(t *tree, tmp string, m *manifest) error {
 	return s.Verify()
 }
 
-func saveContent(t *tree, e *Entry, to string) error {
+// manyFiles is from how many files on the whole file system is synced once,
+// and not every file by itself: thousands of those take minutes.
+const manyFiles = 1000
+
+func syncFileSystem(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("cannot sync: %w", err)
+	}
+	defer d.Close()
+	if err := unix.Syncfs(int(d.Fd())); err != nil {
+		return fmt.Errorf("cannot sync the file system of %s: %w", dir, err)
+	}
+	return nil
+}
+
+func saveContent(t *tree, e *Entry, to string, sync bool) error {
 	dir, base := split(e.Path)
 	f, err := t.open(dir)
 	if err != nil {
@@ -331,11 +373,11 @@ func saveContent(t *tree, e *Entry, to string) error {
 	if uint64(st.Ctim.Nano()) != e.ctime || now.ino != e.ino || now.dev != e.dev || size != e.Size {
 		return pathError("save", e.Path, ErrChanged)
 	}
-	if err := out.Sync(); err != nil {
-		return pathError("save", e.Path, err)
+	if sync {
+		if err := out.Sync(); err != nil {
+			return pathError("save", e.Path, err)
+		}
 	}
-	// Reading back is to read the disk, not our own memory.
-	_ = unix.Fadvise(int(out.Fd()), 0, 0, unix.FADV_DONTNEED)
 	if err := out.Close(); err != nil {
 		return pathError("save", e.Path, err)
 	}
@@ -434,6 +476,8 @@ func (s *Saved) Verify() error {
 		if err != nil {
 			return fmt.Errorf("cannot read the saved content of %s: %w", e.Path, err)
 		}
+		// Reading back is to read the disk, not our own memory.
+		_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
 		sum, n, err := hash(f)
 		f.Close()
 		if err != nil {
@@ -454,7 +498,7 @@ func (s *Saved) RecordAfter(root string) error {
 		return err
 	}
 	defer t.close()
-	state, err := t.scan(s.Paths, s.Shallow, true)
+	state, err := t.scan(s.Paths, s.Shallow, skipped(s.Skip), true)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,116 @@
+package step
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/almamigrate/almamigrate/agent/assess"
+	"github.com/almamigrate/almamigrate/agent/plan"
+	"github.com/almamigrate/almamigrate/pkg/rpmhdr"
+	"github.com/almamigrate/almamigrate/pkg/rpmver"
+	"github.com/almamigrate/almamigrate/pkg/txn"
+)
+
+// restorable is the part of a plan whose packages are saved to come back.
+func restorable(p *plan.Plan) *plan.Plan {
+	if p.Depth == plan.DepthFull && p.RollbackDepth != plan.RollbackFull {
+		return p.Branding()
+	}
+	return p
+}
+
+// accounts are left alone by a rollback of all packages: a user that somebody
+// made since is worth more than one that a package made.
+var accounts = []string{
+	"/etc/passwd", "/etc/passwd-", "/etc/shadow", "/etc/shadow-", "/etc/group", "/etc/group-", "/etc/gshadow", "/etc/gshadow-",
+	"/etc/subuid", "/etc/subuid-", "/etc/subgid", "/etc/subgid-", "/etc/.pwd.lock",
+}
+
+// treesOf are the folders that are saved with all that is in them. Where all
+// packages move that is all of /etc, since scriptlets enable services and make
+// alternatives, and the folders of new kernels, where depmod and the like write.
+func treesOf(p *plan.Plan) (folders, skip []string) {
+	if p.Depth != plan.DepthFull || p.RollbackDepth != plan.RollbackFull {
+		return trees, nil
+	}
+	folders = []string{"/etc", "/var/lib/alternatives"}
+	for _, c := range p.Coming {
+		if n, err := rpmver.ParseNEVRA(c.NEVRA); err == nil && c.Kind == string(assess.MoveBeside) {
+			folders = append(folders, fmt.Sprintf("/usr/lib/modules/%s-%s.%s", n.EVR.Version, n.EVR.Release, n.Arch))
+		}
+	}
+	_, loader := p.BootPaths()
+	return sortedUnique(append(folders, loader...)), accounts
+}
+
+// generated adds the files below /usr that packages, also those that stay, own
+// but do not bring: caches that scriptlets and file triggers make anew.
+func generated(p *plan.Plan, db *Database, add func(string)) {
+	if p.Depth != plan.DepthFull || p.RollbackDepth != plan.RollbackFull {
+		return
+	}
+	kernels, _ := p.BootPaths()
+	for _, f := range kernels {
+		add(f)
+	}
+	for _, hs := range db.Packages {
+		for _, h := range hs {
+			flags := h.Uint32s(rpmhdr.TagFileFlags)
+			i := -1
+			for f := range h.Files() {
+				if i++; i < len(flags) && flags[i]&rpmGhost != 0 && strings.HasPrefix(f, "/usr/") {
+					add(f)
+				}
+			}
+		}
+	}
+}
+
+// mapStreams gives the enabled module streams the names that AlmaLinux has for
+// them. save-files puts the files back.
+type mapStreams struct{ *Env }
+
+const modulesDir = "/etc/dnf/modules.d/"
+
+func (m mapStreams) Prepare(ctx context.Context, c *txn.Change, p json.RawMessage) (json.RawMessage, error) {
+	return nothing{}.Prepare(ctx, c, p)
+}
+
+func (m mapStreams) Undo(ctx context.Context, c *txn.Change, p, undo json.RawMessage) error {
+	return nothing{}.Undo(ctx, c, p, undo)
+}
+
+func (m mapStreams) Do(_ context.Context, c *txn.Change, _, _ json.RawMessage) error {
+	return eachStream(c, func(file string, s plan.Stream) error {
+		m.say("module %s: stream %s becomes %s", s.Module, s.From, s.To)
+		return setOption(file, s.Module, "stream", s.To)
+	})
+}
+
+func (m mapStreams) Verify(_ context.Context, c *txn.Change, _, _ json.RawMessage) (bool, error) {
+	ok := true
+	err := eachStream(c, func(file string, s plan.Stream) error {
+		v, err := option(file, s.Module, "stream")
+		ok = ok && v == s.To
+		return err
+	})
+	return ok, err
+}
+
+func eachStream(c *txn.Change, fn func(file string, s plan.Stream) error) error {
+	p, err := Plan(c)
+	if err != nil {
+		return err
+	}
+	for _, s := range p.Streams {
+		if s.From == s.To || strings.ContainsAny(s.Module, "/\x00") {
+			continue
+		}
+		if err := fn(modulesDir+s.Module+".module", s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
