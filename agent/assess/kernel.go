@@ -500,15 +500,25 @@ func (j *kernelJudge) trust(r *ModuleResult, m *inventory.KernelModule) {
 		return
 	}
 	s := m.Foreign.Signature
+	seen := len(j.k.Trust.Keyrings) > 0
 	switch {
 	case s == nil:
 		r.Trusted, r.Signature = TrustNo, "not signed"
+	case s.State == "revoked":
+		r.Trusted, r.Signature = TrustNo, fmt.Sprintf("signed by %s, whose certificate is revoked (%s)", s.Signer, s.EnrolledIn)
+	case s.State == "good" && s.NotLoaded:
+		r.Signature = fmt.Sprintf("signed by %s, whose certificate is in %s, but the running kernel has not taken it over: it shows no key of that id", s.Signer, s.EnrolledIn)
 	case s.State == "good":
 		r.Trusted, r.Signature = TrustYes, fmt.Sprintf("signed by %s, whose certificate is in %s", s.Signer, s.EnrolledIn)
 	case s.State == "bad":
 		r.Trusted, r.Signature = TrustNo, fmt.Sprintf("its signature by %s is wrong", s.Signer)
 	case s.State == "no-certificate" && j.k.Trust.Problem == "":
 		r.Trusted, r.Signature = TrustNo, fmt.Sprintf("signed by %s, whose certificate is neither in db nor among the machine owner's keys", s.Signer)
+		if s.KernelKey != "" {
+			r.Signature += "; the running kernel has a key of that name, so it must be built in, and AlmaLinux's kernel has its own"
+		} else if seen {
+			r.Signature += ", and the running kernel has no key of that name either"
+		}
 	default:
 		r.Signature = "signed by " + s.Signer + "; the firmware's certificates could not be read or do not verify it here"
 	}

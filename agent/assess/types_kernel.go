@@ -118,13 +118,13 @@ var kernelFindingTypes = []FindingType{
 	},
 	{
 		ID: idSecureBootModule, Title: "AlmaLinux's kernel would not trust a module's signature", Severities: []Severity{Warning, Blocker},
-		Meaning: "The kernel demands signatures (Secure Boot, lockdown, module.sig_enforce), and an out-of-tree module is not signed, or its signer's certificate is neither in the firmware's db nor among the machine owner's keys (MokListRT). Modules of AlmaLinux's kernel itself are signed by AlmaLinux.",
+		Meaning: "The kernel demands signatures (Secure Boot, lockdown, module.sig_enforce), and an out-of-tree module is not signed, or its signer's certificate is neither in the firmware's db nor among the machine owner's keys (MokListRT), or it is revoked (dbx, MokListXRT). What the running kernel shows of its own keys in /proc/keys tells the reason: a key that is there and on neither list is built into this kernel, and not into AlmaLinux's. Modules of AlmaLinux's kernel itself are signed by AlmaLinux.",
 		Why:     "The kernel refuses the module. Keys that are built into RHEL's or CentOS's kernel are not in AlmaLinux's.",
 		Action:  "Enrol the signer's certificate with mokutil --import and confirm it at the console during the next boot, or get a build that is signed with an enrolled key.",
 	},
 	{
 		ID: idSecureBootUnknown, Title: "Whether a module will be trusted is not known", Severities: []Severity{Warning},
-		Meaning: "The state of Secure Boot, the firmware's certificates or a module's signature could not be read, and out-of-tree modules are in use.",
+		Meaning: "The state of Secure Boot, the firmware's certificates or a module's signature could not be read, and out-of-tree modules are in use; or a certificate is enrolled and the running kernel shows no key of its id in /proc/keys, so that it has not taken it over.",
 		Why:     "With Secure Boot on, modules without a trusted signature are refused.",
 		Action:  "Run the check as root; mokutil --sb-state and mokutil --list-enrolled tell what the firmware has.",
 	},

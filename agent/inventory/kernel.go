@@ -36,7 +36,7 @@ func (t *taker) kernel() {
 		return
 	}
 	defer h.Close()
-	r := &kernelReader{t: t, h: h, at: map[string]int{}}
+	r := &kernelReader{t: t, h: h, at: map[string]int{}, keys: &kmod.KernelKeys{}}
 	k := &r.k
 	k.Modules, k.Devices, k.Sources = []KernelModule{}, []KernelDevice{}, []ModuleSource{}
 	k.Trust.Certificates = []Certificate{}
@@ -84,6 +84,7 @@ type kernelReader struct {
 	chains  []storageChain
 	cards   []kmod.NetCard
 	lists   []boot.Trust
+	keys    *kmod.KernelKeys // never nil
 }
 
 func (r *kernelReader) skip(what string, err error) {
@@ -348,6 +349,12 @@ func (r *kernelReader) trust() {
 	tr.FIPS = tr.FIPS || c.FIPS
 	if tr.Lockdown == "" {
 		tr.Lockdown = c.Lockdown
+	}
+	keys, err := r.h.KernelKeys()
+	if err != nil {
+		r.skip("/proc/keys", err)
+	} else if keys.Seen() {
+		r.keys, tr.Keyrings = keys, keys.Keyrings
 	}
 	lists, err := boot.ReadTrust(root)
 	if err != nil {

@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/almamigrate/almamigrate/pkg/boot"
 	"github.com/almamigrate/almamigrate/pkg/kmod"
+	"github.com/almamigrate/almamigrate/pkg/rootfs"
 )
 
 // files finds the file and the owner of every module, and reads the files of
@@ -151,34 +153,72 @@ func (r *kernelReader) foreign(m *KernelModule) *ForeignModule {
 	}
 	f := DescribeModule(mod)
 	if sig := mod.Signature; sig != nil {
-		f.Signature = &ModuleSignature{
-			Signer: clean(sig.Signer), Organization: clean(sig.Organization), Key: sig.KeyLabel(), Hash: clean(sig.Hash), State: "no-certificate",
-		}
-		for _, l := range r.lists {
-			var made []*x509.Certificate
-			for _, c := range l.Certificates {
-				if sig.MadeBy(c) {
-					made = append(made, c)
-				}
-			}
-			if len(made) == 0 {
-				continue
-			}
-			_, err := sig.VerifyWith(data, made)
-			switch {
-			case err == nil:
-				f.Signature.State, f.Signature.EnrolledIn = "good", l.Source
-			case errors.Is(err, kmod.ErrBadSignature):
-				f.Signature.State = "bad"
-			default:
-				f.Signature.State = "unsupported"
-			}
-			if err == nil {
-				break
-			}
-		}
+		f.Signature = r.signature(sig, data)
 	}
 	return f
+}
+
+// signature tells who signed a module, and whether the firmware's lists or the
+// running kernel have the key.
+func (r *kernelReader) signature(sig *kmod.Signature, data []byte) *ModuleSignature {
+	s := &ModuleSignature{
+		Signer: clean(sig.Signer), Organization: clean(sig.Organization), Key: sig.KeyLabel(), Hash: clean(sig.Hash), State: "no-certificate",
+	}
+	for _, l := range r.lists {
+		var made []*x509.Certificate
+		for _, c := range l.Certificates {
+			if sig.MadeBy(c) {
+				made = append(made, c)
+			}
+		}
+		if len(made) == 0 {
+			continue
+		}
+		by, err := sig.VerifyWith(data, made)
+		switch {
+		case err == nil:
+			s.State, s.EnrolledIn = "good", l.Source
+		case errors.Is(err, kmod.ErrBadSignature):
+			s.State = "bad"
+		default:
+			s.State = "unsupported"
+		}
+		if err != nil {
+			continue
+		}
+		if in := r.revoked(by); in != "" {
+			s.State, s.EnrolledIn = "revoked", in
+			return s
+		}
+		_, loaded := r.keys.ByID(by.SubjectKeyId)
+		s.NotLoaded = r.keys.Seen() && len(by.SubjectKeyId) > 0 && !loaded
+		return s
+	}
+	key, ok := r.keys.ByID(sig.KeyID)
+	if !ok && len(sig.KeyID) == 0 {
+		key, ok = r.keys.ByName(sig.Signer)
+	}
+	if ok {
+		s.KernelKey = clean(key.Name)
+	}
+	return s
+}
+
+// revoked names the list that refuses a certificate, "" where none does.
+func (r *kernelReader) revoked(c *x509.Certificate) string {
+	root, err := rootfs.Open(r.t.h.Root)
+	if err != nil {
+		return ""
+	}
+	defer root.Close()
+	lists, err := boot.ReadRevoked(root)
+	r.skip("the firmware's list of revoked keys", err)
+	for i := range lists {
+		if lists[i].Holds(c) {
+			return lists[i].Source
+		}
+	}
+	return ""
 }
 
 // DescribeModule brings a module file's facts, its signature aside, into the

@@ -73,11 +73,19 @@ type ModuleSignature struct {
 	Hash         string `json:"hash,omitempty"`
 	// State is good where a certificate of the firmware made the signature, bad
 	// where it should have and did not, no-certificate where none of them is the
-	// signer's, unsupported where it cannot be verified here.
+	// signer's, unsupported where it cannot be verified here, revoked where the
+	// firmware or shim refuses the certificate that made it.
 	State string `json:"state"`
 	// EnrolledIn names the variable that holds the signer's certificate: db,
 	// MokListRT.
 	EnrolledIn string `json:"enrolled_in,omitempty"`
+	// KernelKey is the name of a key of the running kernel that is the signer's:
+	// of its id where the signature has one, of its name otherwise. Empty where
+	// there is none, or the kernel's keys could not be seen (ModuleTrust.Keyrings).
+	KernelKey string `json:"kernel_key,omitempty"`
+	// NotLoaded says that the certificate is enrolled and the running kernel, whose
+	// keys were seen, has not taken it over.
+	NotLoaded bool `json:"not_loaded,omitempty"`
 }
 
 // KernelDevice is a device with a driver.
@@ -115,7 +123,11 @@ type ModuleTrust struct {
 	SigEnforce   bool          `json:"sig_enforce"`        // the kernel refuses modules without a trusted signature
 	FIPS         bool          `json:"fips,omitempty"`
 	Certificates []Certificate `json:"certificates"` // sorted by source, subject, serial
-	Problem      string        `json:"problem,omitempty"`
+	// Keyrings are the running kernel's keyrings and how many keys they hold:
+	// .builtin_trusted_keys, .platform (the firmware's), .machine (shim's),
+	// .blacklist. Only root sees them.
+	Keyrings map[string]int `json:"keyrings,omitempty"`
+	Problem  string         `json:"problem,omitempty"`
 }
 
 // Enforced tells whether the kernel refuses modules that it cannot verify.

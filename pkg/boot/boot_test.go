@@ -5,6 +5,8 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
+	"crypto/sha512"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/binary"
@@ -169,6 +171,26 @@ func TestSignatureLists(t *testing.T) {
 	}
 	if len(got.Certificates) != 1 || got.Certificates[0].Subject.CommonName != "Lab MOK" || got.Hashes != 2 || !bytes.Equal(got.Raw[0], der) {
 		t.Errorf("got %d certificates, %d hashes", len(got.Certificates), got.Hashes)
+	}
+	cert := got.Certificates[0]
+	if !got.Holds(cert) || (&boot.Trust{}).Holds(cert) {
+		t.Error("whether a certificate is listed")
+	}
+	// dbx names certificates by the digest of what is signed in them; the time of revocation follows.
+	s256, s384, s512 := sha256.Sum256(cert.RawTBSCertificate), sha512.Sum384(cert.RawTBSCertificate), sha512.Sum512(cert.RawTBSCertificate)
+	for kind, sum := range map[string][]byte{
+		"\x92\xa4\xd2\x3b\xc0\x96\x79\x40\xb4\x20\xfc\xf9\x8e\xf1\x03\xed": s256[:],
+		"\x6e\x87\x76\x70\xc2\x80\xe6\x4e\xaa\xd2\x28\xb3\x49\xa6\x86\x5b": s384[:],
+		"\x63\xbf\x6d\x44\x02\x25\xda\x4c\xbc\xfa\x24\x65\xd2\xb0\xfe\x9d": s512[:],
+	} {
+		x, err := boot.ParseSignatureLists(list(kind, append(bytes.Clone(sum), make([]byte, 16)...)))
+		if err != nil || !x.Holds(cert) {
+			t.Errorf("digest of %d bytes: %v %+v", len(sum), err, x)
+		}
+		sum[0] ^= 1
+		if x, _ = boot.ParseSignatureLists(list(kind, append(bytes.Clone(sum), make([]byte, 16)...))); x.Holds(cert) {
+			t.Errorf("another digest of %d bytes", len(sum))
+		}
 	}
 	for cut := 1; cut < len(data); cut++ {
 		if _, err := boot.ParseSignatureLists(data[:cut]); err == nil && cut != len(list(x509Kind, der)) {

@@ -2,11 +2,14 @@ package boot
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"crypto/sha512"
 	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sort"
 	"strings"
 	"unicode/utf16"
@@ -247,6 +250,11 @@ func guidString(b []byte) string {
 const (
 	sigX509   = "a5c059a1-94e4-4aa7-87b5-ab155c2bf072"
 	sigSHA256 = "c1c41626-504c-4092-aca9-41f936934328"
+
+	// Digests of a certificate's signed part, with the time of revocation behind them.
+	sigX509SHA256 = "3bd2a492-96c0-4079-b420-fcf98ef103ed"
+	sigX509SHA384 = "7076876e-80c2-4ee6-aad2-28b349a6865b"
+	sigX509SHA512 = "446dbf63-2502-4cda-bcfa-2465d2b0fe9d"
 )
 
 // Trust is what one variable of certificates and hashes holds.
@@ -255,14 +263,39 @@ type Trust struct {
 	Certificates []*x509.Certificate
 	Raw          [][]byte // every X.509 signature as it stands, readable or not
 	Hashes       int      // SHA-256 hashes of binaries
+	TBS          [][]byte // SHA-2 hashes of certificates' signed parts
 	Other        int      // signatures of other types
+}
+
+// Holds tells whether a certificate is listed, whole or by its digest.
+func (t *Trust) Holds(c *x509.Certificate) bool {
+	if slices.ContainsFunc(t.Raw, func(raw []byte) bool { return bytes.Equal(raw, c.Raw) }) {
+		return true
+	}
+	s256, s384, s512 := sha256.Sum256(c.RawTBSCertificate), sha512.Sum384(c.RawTBSCertificate), sha512.Sum512(c.RawTBSCertificate)
+	return slices.ContainsFunc(t.TBS, func(h []byte) bool {
+		return bytes.Equal(h, s256[:]) || bytes.Equal(h, s384[:]) || bytes.Equal(h, s512[:])
+	})
 }
 
 // ReadTrust reads the keys that the firmware (db) and shim (MokListRT) accept.
 // A variable that does not exist is left out.
 func ReadTrust(r *rootfs.Root) ([]Trust, error) {
+	return readLists(r, variable{"db", guidSecurity}, variable{"MokListRT", guidShim})
+}
+
+// ReadRevoked reads the keys that the firmware (dbx) and shim (MokListXRT)
+// refuse, whatever the lists of ReadTrust hold. A variable that does not exist
+// is left out.
+func ReadRevoked(r *rootfs.Root) ([]Trust, error) {
+	return readLists(r, variable{"dbx", guidSecurity}, variable{"MokListXRT", guidShim})
+}
+
+type variable struct{ name, guid string }
+
+func readLists(r *rootfs.Root, variables ...variable) ([]Trust, error) {
 	var all []Trust
-	for _, v := range []struct{ name, guid string }{{"db", guidSecurity}, {"MokListRT", guidShim}} {
+	for _, v := range variables {
 		data, err := Variable(r, v.name, v.guid)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -305,6 +338,10 @@ func ParseSignatureLists(b []byte) (Trust, error) {
 				}
 			case sigSHA256:
 				t.Hashes++
+			case sigX509SHA256, sigX509SHA384, sigX509SHA512:
+				if n := map[string]int{sigX509SHA256: 32, sigX509SHA384: 48, sigX509SHA512: 64}[kind]; len(body) >= n {
+					t.TBS = append(t.TBS, bytes.Clone(body[:n]))
+				}
 			default:
 				t.Other++
 			}

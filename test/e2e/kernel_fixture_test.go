@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	endian "encoding/binary"
 	"fmt"
@@ -110,6 +111,18 @@ func (g *guest) secureBoot(t testing.TB, certs ...[]byte) {
 		list = append(append(list, make([]byte, 16)...), c...)
 	}
 	g.write(t, vars+"MokListRT-605dab50-e046-4300-abb6-3dd810dd8b23", list)
+}
+
+// revoke puts the digest of a certificate's signed part into the firmware's dbx.
+func (g *guest) revoke(t testing.TB, c *x509.Certificate) {
+	t.Helper()
+	list := []byte{6, 0, 0, 0, 0x92, 0xa4, 0xd2, 0x3b, 0xc0, 0x96, 0x79, 0x40, 0xb4, 0x20, 0xfc, 0xf9, 0x8e, 0xf1, 0x03, 0xed}
+	list = endian.LittleEndian.AppendUint32(list, 28+16+48)
+	list = endian.LittleEndian.AppendUint32(list, 0)
+	list = endian.LittleEndian.AppendUint32(list, 16+48)
+	digest := sha256.Sum256(c.RawTBSCertificate)
+	list = append(append(append(list, make([]byte, 16)...), digest[:]...), make([]byte, 16)...)
+	g.write(t, "sys/firmware/efi/efivars/dbx-d719b2cb-3d3a-4596-a3bc-dad00e67656f", list)
 }
 
 // moduleFile makes a module file that has nothing but a .modinfo section.

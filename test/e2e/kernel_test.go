@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/x509"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -343,6 +345,11 @@ func TestGuestJudged(t *testing.T) {
 	}
 }
 
+// keyrings is what /proc/keys shows to root of the kernel's keyrings.
+const keyrings = `1341f191 I------     1 perm 1f0b0000     0     0 keyring   .builtin_trusted_keys: 3
+1c9e5a6c I------     1 perm 1f0b0000     0     0 keyring   .machine: empty
+`
+
 // TestGuestSecureBoot: under Secure Boot a signature by an enrolled key counts,
 // and only that.
 func TestGuestSecureBoot(t *testing.T) {
@@ -351,11 +358,26 @@ func TestGuestSecureBoot(t *testing.T) {
 	for _, tc := range []struct {
 		name     string
 		enrolled bool
+		change   func(*guest, *x509.Certificate)
 		trusted  assess.Trust
+		says     string
 		untrust  []string
 	}{
-		{"enrolled", true, assess.TrustYes, []string{"lab_base", "lab_closed", "lab_forced"}},
-		{"not enrolled", false, assess.TrustNo, []string{"lab_base", "lab_closed", "lab_forced", "lab_user"}},
+		{"enrolled", true, nil, assess.TrustYes, "whose certificate is in MokListRT", []string{"lab_base", "lab_closed", "lab_forced"}},
+		{"enrolled, and the kernel has it", true, func(g *guest, c *x509.Certificate) {
+			g.write(t, "proc/keys", []byte(keyrings+fmt.Sprintf("0a61b6a7 I------ 1 perm 1f030000 0 0 asymmetri %s: %x: X509.rsa 9e4f9ae1 []\n", c.Subject.CommonName, c.SubjectKeyId)))
+		}, assess.TrustYes, "whose certificate is in MokListRT", []string{"lab_base", "lab_closed", "lab_forced"}},
+		{"enrolled, and the kernel has not taken it over", true, func(g *guest, _ *x509.Certificate) {
+			g.write(t, "proc/keys", []byte(keyrings))
+		}, assess.TrustUnknown, "has not taken it over", []string{"lab_base", "lab_closed", "lab_forced"}},
+		{"revoked", true, func(g *guest, c *x509.Certificate) { g.revoke(t, c) }, assess.TrustNo, "revoked (dbx)", []string{"lab_base", "lab_closed", "lab_forced", "lab_user"}},
+		{"not enrolled", false, nil, assess.TrustNo, "neither in db nor", []string{"lab_base", "lab_closed", "lab_forced", "lab_user"}},
+		{"not enrolled, a key of the kernel's own", false, func(g *guest, c *x509.Certificate) {
+			g.write(t, "proc/keys", []byte(keyrings+fmt.Sprintf("0a61b6a7 I------ 1 perm 1f030000 0 0 asymmetri %s: %x: X509.rsa 9e4f9ae1 []\n", c.Subject.CommonName, c.SubjectKeyId)))
+		}, assess.TrustNo, "it must be built in", []string{"lab_base", "lab_closed", "lab_forced", "lab_user"}},
+		{"not enrolled, nobody's key", false, func(g *guest, _ *x509.Certificate) {
+			g.write(t, "proc/keys", []byte(keyrings))
+		}, assess.TrustNo, "has no key of that name either", []string{"lab_base", "lab_closed", "lab_forced", "lab_user"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			g := newGuest(t)
@@ -364,6 +386,13 @@ func TestGuestSecureBoot(t *testing.T) {
 			} else {
 				g.secureBoot(t)
 			}
+			if tc.change != nil {
+				cert, err := x509.ParseCertificate(g.files["cert.der"])
+				if err != nil {
+					t.Fatal(err)
+				}
+				tc.change(g, cert)
+			}
 			inv := g.read(t, cat)
 			if !inv.Kernel.Trust.UEFI || inv.Kernel.Trust.SecureBoot != "enabled" || !inv.Kernel.Trust.Enforced() {
 				t.Fatalf("trust %+v", inv.Kernel.Trust)
@@ -371,7 +400,7 @@ func TestGuestSecureBoot(t *testing.T) {
 			// A kernel with the symbols as they are: lab_user fits.
 			res := judge(t, inv, cat, kernelOf(t, g, s, string(g.files["symvers"])), t.TempDir(), s.ring, true)
 			for _, m := range res.Modules {
-				if m.Name == "lab_user" && m.Trusted != tc.trusted {
+				if m.Name == "lab_user" && (m.Trusted != tc.trusted || !strings.Contains(m.Signature, tc.says)) {
 					t.Errorf("lab_user: trusted %s, %s", m.Trusted, m.Signature)
 				}
 				if m.Name == "virtio_blk" && m.Trusted != assess.TrustYes {
