@@ -15,12 +15,15 @@ import (
 type Input struct {
 	Inventory *inventory.Inventory
 	Catalog   *catalog.Catalog
-	Major     int          // AlmaLinux's major to compare with
-	Repos     []TargetRepo // AlmaLinux's repositories, in any order
-	Now       time.Time    // the moment that keys are judged at; zero: when the inventory was taken
-	Deep      *DeepFacts   // what --deep read out of the kernel packages; nil: not asked for
-	Suppliers []Supplier   // repositories of kernel modules that are not AlmaLinux's, in any order
-	Moves     bool         // Assessment.Moves is wanted
+	Major     int           // AlmaLinux's major to compare with
+	Repos     []TargetRepo  // AlmaLinux's repositories, in any order
+	Now       time.Time     // the moment that keys are judged at; zero: when the inventory was taken
+	Deep      *DeepFacts    // what --deep read out of the kernel packages; nil: not asked for
+	Libraries *LibraryFacts // what --deep read out of packages with libraries of applications; nil: not asked for
+	Suppliers []Supplier    // repositories of kernel modules that are not AlmaLinux's, in any order
+	Moves     bool          // Assessment.Moves is wanted
+	// Advisories are AlmaLinux's, by source; nil: not asked for.
+	Advisories []AdvisorySource
 }
 
 // TargetRepo is one AlmaLinux repository, fetched and indexed, or the reason
@@ -84,8 +87,10 @@ type Assessment struct {
 	Kernel   *KernelResult       `json:"kernel,omitempty"` // nil: the inventory has none
 	Modules  []ModuleResult      `json:"modules"`          // sorted by name
 	Space    []SpaceNeed         `json:"space"`            // sorted by mount; empty where free space is not known
+	ABI      *ABIResult          `json:"abi,omitempty"`    // nil: applications were not looked for
 	Skipped  []inventory.Skipped `json:"skipped"`
-	Moves    *Moves              `json:"-"` // nil: not asked for, or a repository could not be read
+	Security *SecurityResult     `json:"security,omitempty"` // nil: not asked for
+	Moves    *Moves              `json:"-"`                  // nil: not asked for, or a repository could not be read
 }
 
 // Summary counts.

@@ -36,6 +36,7 @@ type assessor struct {
 	vital    map[string]bool // names that essential knows; nil: not asked yet
 	needs    []SpaceNeed
 	kernel   *kernelJudge
+	abi      *abiJudge
 	// kernelWants gathers the modules that no repository of AlmaLinux's supplies.
 	kernelWants map[string]bool
 	findings    []Finding
@@ -53,8 +54,8 @@ type heldPackage struct {
 	pattern string
 }
 
-// Assess judges the inventory. It is a pure function of its input.
-func Assess(in Input) *Assessment {
+// prepare judges the packages and computes what is installed after the move.
+func prepare(in Input) *assessor {
 	a := &assessor{
 		in: in, inv: in.Inventory, cat: in.Catalog, distro: in.Inventory.Host.Distro, now: in.Now,
 		owners: map[string]originKind{}, keyRepo: map[string]string{}, locks: parseLocks(in.Inventory), excludes: parseExcludes(in.Inventory),
@@ -79,7 +80,12 @@ func Assess(in Input) *Assessment {
 		a.closure.run()
 		a.noteDependencies()
 	}
+	return a
+}
 
+// Assess judges the inventory. It is a pure function of its input.
+func Assess(in Input) *Assessment {
+	a := prepare(in)
 	a.kernel = a.judgeKernel()
 	a.findHost()
 	a.findPackages()
@@ -90,7 +96,12 @@ func Assess(in Input) *Assessment {
 	if a.dependsOnTarget() {
 		a.findDependencies()
 	}
+	a.abi = a.judgeABI()
+	a.findABI(a.abi)
+	security := a.security()
+	a.findSecurity(security)
 	res := a.result()
+	res.Security = security
 	if in.Moves && a.dependsOnTarget() {
 		res.Moves = a.moves()
 	}
@@ -135,6 +146,9 @@ func (a *assessor) result() *Assessment {
 	res.Modules = []ModuleResult{}
 	if j := a.kernel; j != nil {
 		res.Kernel, res.Modules = &j.res, append(res.Modules, j.modules...)
+	}
+	if a.abi != nil {
+		res.ABI = &a.abi.res
 	}
 	if res.Findings == nil {
 		res.Findings = []Finding{}

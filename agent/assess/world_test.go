@@ -149,16 +149,17 @@ func buildIndex(t testing.TB, pkgs []rpm, modules string) *repodata.Index {
 
 // world is a host and the repositories that it is judged against.
 type world struct {
-	t       testing.TB
-	inv     *inventory.Inventory
-	repos   []assess.TargetRepo
-	content map[string][]rpm
-	modules map[string]string // modules.yaml by repository
-	major   int
-	catalog map[string]string // files of catalog.d
-	deep    *assess.DeepFacts
-	others  []assess.Supplier
-	cat     *catalog.Catalog // of the last judgement
+	t         testing.TB
+	inv       *inventory.Inventory
+	repos     []assess.TargetRepo
+	content   map[string][]rpm
+	modules   map[string]string // modules.yaml by repository
+	major     int
+	catalog   map[string]string // files of catalog.d
+	deep      *assess.DeepFacts
+	libraries *assess.LibraryFacts
+	others    []assess.Supplier
+	cat       *catalog.Catalog // of the last judgement
 }
 
 var (
@@ -283,7 +284,7 @@ func (w *world) assess() *assess.Assessment {
 			s.Index = buildIndex(w.t, w.content[s.ID], "")
 		}
 	}
-	return assess.Assess(assess.Input{Inventory: w.inv, Catalog: cat, Major: w.major, Repos: w.repos, Deep: w.deep, Suppliers: w.others})
+	return assess.Assess(assess.Input{Inventory: w.inv, Catalog: cat, Major: w.major, Repos: w.repos, Deep: w.deep, Libraries: w.libraries, Suppliers: w.others})
 }
 
 // ids are the findings as "severity id", sorted.

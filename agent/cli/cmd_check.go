@@ -35,6 +35,10 @@ type checkFlags struct {
 	cacheDir  string
 	verify    bool
 	deep      bool
+	security  bool
+	advisory  []string
+	abi       bool
+	folders   []string
 }
 
 func (a *app) checkCommand() *cobra.Command {
@@ -50,6 +54,8 @@ Without root it reads what it can and says what it had to skip.`,
 		Example: `  almamigrate check
   almamigrate check --demo
   almamigrate check --verbose --only missing,older
+  almamigrate check --abi --abi-folder /data/apps
+  almamigrate check --deep
   almamigrate check --mirror https://mirror.example.com/almalinux --json
   almamigrate check --inventory web01.json`,
 		Args: cobra.NoArgs,
@@ -65,8 +71,11 @@ Without root it reads what it can and says what it had to skip.`,
 	fl.StringSliceVar(&f.only, "only", nil, "list only packages with this `VERDICT`: "+verdictNames())
 	fl.StringVar(&f.failOn, "fail-on", "", "exit with 10 on findings of this severity or worse: blocker (default) or warning")
 	fl.StringVar(&f.cacheDir, "cache-dir", "", "keep metadata in `DIR` (default /var/cache/almamigrate, for non-root users below ~/.cache)")
-	fl.BoolVar(&f.deep, "deep", false, "also fetch AlmaLinux's kernel packages (some 100 MB, once), verify them and judge the kernel modules by their content, and read the initramfs")
+	fl.BoolVar(&f.deep, "deep", false, "also fetch AlmaLinux's kernel packages (some 100 MB, once), verify them and judge the kernel modules by their content, and read the initramfs; with --abi, and the same for every library that applications import symbols from")
+	abiFlags(fl, &f.abi, &f.folders)
 	fl.BoolVar(&f.verify, "verify-signatures", false, "verify the signatures of all packages, also where an earlier run did and nothing changed since")
+	fl.BoolVar(&f.security, "security", false, "also tell which of AlmaLinux's advisories the move closes, which stay open, and which CVEs would open again")
+	fl.StringArrayVar(&f.advisory, "advisories", nil, "read advisories from `FILE` as well: AlmaLinux's OSV records (JSON, a folder or tar of them) or updateinfo.xml; implies --security (may be repeated)")
 	c.MarkFlagsMutuallyExclusive("demo", "inventory")
 	c.MarkFlagsMutuallyExclusive("demo", "mirror")
 	c.MarkFlagsMutuallyExclusive("demo", "repo")
@@ -113,6 +122,7 @@ func (f *checkFlags) settle(a *app) error {
 		}
 	}
 	f.offline = f.offline || a.cfg.Repos.Offline
+	f.security = f.security || len(f.advisory) > 0
 	return nil
 }
 
@@ -202,10 +212,14 @@ func (a *app) judge(ctx context.Context, f *checkFlags) (*report.Check, *assess.
 	if f.inventory != "" {
 		inv, err = readInventory(f.inventory)
 	} else {
-		inv, err = a.takeInventory(ctx, cat, inventory.Options{ExtraKeys: keys, CacheDir: dir, VerifyAll: f.verify, Deep: f.deep})
+		inv, err = a.takeInventory(ctx, cat, inventory.Options{ExtraKeys: keys, CacheDir: dir, VerifyAll: f.verify, Deep: f.deep, Fixes: f.security})
 	}
 	if err != nil {
 		return nil, nil, err
+	}
+	if f.abi && f.inventory != "" && inv.Applications == nil {
+		return nil, nil, &UserError{Msg: "cannot judge the applications: the inventory does not have them", Code: ExitUsage,
+			Hint: "write one on the host with: almamigrate inventory --abi --json > FILE"}
 	}
 	if err := inv.Host.Supported(); err != nil {
 		return nil, nil, err
@@ -285,6 +299,13 @@ func (a *app) fetch(ctx context.Context, in *assess.Input, dir string, f *checkF
 	if kernels := assess.KernelPackages(*in); f.deep && len(kernels) > 0 {
 		p.say("reading the kernel packages ...")
 		in.Deep = target.Deep(ctx, syncer, synced, kernels, ring, dir)
+	}
+	if f.security {
+		p.say("reading the advisories ...")
+		in.Advisories = target.Advisories(ctx, syncer, in.Repos, synced)
+		if err := target.AddFiles(ctx, in, f.advisory); err != nil {
+			return &UserError{Err: err, Code: ExitUsage, Hint: "name a file of AlmaLinux's OSV records, or the updateinfo.xml of a repository"}
+		}
 	}
 	if err := a.enabledSuppliers(ctx, in, syncer, *opt); err != nil {
 		return err

@@ -14,8 +14,9 @@ import (
 )
 
 func (a *app) inventoryCommand() *cobra.Command {
-	var noFiles, verify bool
+	var noFiles, verify, abi bool
 	var cache string
+	var folders []string
 	c := &cobra.Command{
 		Use:   "inventory",
 		Short: "List what is installed, with verified signatures",
@@ -24,7 +25,7 @@ settings of this host, or of an image with --root. It changes nothing and writes
 only to its own cache, where it keeps for a day which signatures were verified.
 With --json the result is complete: another machine judges it with
 "almamigrate check --inventory FILE" and comes to the same verdict.`,
-		Example: "  almamigrate inventory\n  almamigrate inventory --json > web01.json",
+		Example: "  almamigrate inventory\n  almamigrate inventory --json > web01.json\n  almamigrate inventory --abi --json > web01.json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cat, keys, err := a.facts("/", a.cfg.Trust.ExtraKeys)
@@ -40,6 +41,14 @@ With --json the result is complete: another machine judges it with
 			if err != nil {
 				return err
 			}
+			if abi {
+				p := a.newProgress()
+				inv.Applications, err = a.applications(cmd.Context(), cat, inv, nil, folders, p)
+				p.done()
+				if err != nil {
+					return err
+				}
+			}
 			if a.json {
 				return inv.WriteJSON(a.out)
 			}
@@ -48,6 +57,8 @@ With --json the result is complete: another machine judges it with
 	}
 	c.Flags().BoolVar(&noFiles, "no-files", false, "leave the files of the packages out (a far smaller document; file dependencies are then not judged)")
 	c.Flags().BoolVar(&verify, "verify-signatures", false, "verify the signatures of all packages, also where an earlier run did and nothing changed since")
+	abiFlags(c.Flags(), &abi, &folders)
+	c.MarkFlagsMutuallyExclusive("abi", "no-files")
 	c.Flags().StringVar(&cache, "cache-dir", "", "keep outcomes in `DIR` (default /var/cache/almamigrate, for non-root users below ~/.cache)")
 	return c
 }

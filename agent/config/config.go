@@ -50,13 +50,14 @@ const (
 // Config holds every setting. Zero values of strings and lists mean that
 // nothing was set.
 type Config struct {
-	Main     Main
-	Repos    Repos
-	Repo     map[string]Repo // by repository id
-	Trust    Trust
-	Report   Report
-	Endpoint map[string]Endpoint // by name
-	Files    []string            // what was read, in order
+	Main         Main
+	Repos        Repos
+	Repo         map[string]Repo // by repository id
+	Trust        Trust
+	Applications Applications
+	Report       Report
+	Endpoint     map[string]Endpoint // by name
+	Files        []string            // what was read, in order
 }
 
 // Main is section [main].
@@ -90,6 +91,11 @@ type Repo struct {
 type Trust struct {
 	ExtraKeys    []string // extra_keys: key files
 	RepoGPGCheck Check    // repo_gpgcheck
+}
+
+// Applications is section [applications].
+type Applications struct {
+	Folders []string // folders: searched for programs beside /opt, /usr/local and /srv
 }
 
 // Default returns the settings that hold where no file says otherwise.
@@ -180,7 +186,7 @@ func (c *Config) Parse(name string, data []byte) error {
 		id = strings.TrimSpace(id)
 		set := sections[section]
 		if set == nil || (section == "repo" || section == "endpoint") != (id != "") {
-			return fmt.Errorf("%s:%d: unknown section [%s]%s: %w", name, s.Line, s.Name, hint(s.Name, []string{"main", "repos", "repo ID", "trust", "report", "endpoint NAME"}), ErrConfig)
+			return fmt.Errorf("%s:%d: unknown section [%s]%s: %w", name, s.Line, s.Name, hint(s.Name, []string{"main", "repos", "repo ID", "trust", "applications", "report", "endpoint NAME"}), ErrConfig)
 		}
 		if section == "endpoint" && !endpointName(id) {
 			return fmt.Errorf("%s:%d: %q is not a name of letters, digits, \".\", \"_\" and \"-\": %w", name, s.Line, id, ErrConfig)
@@ -267,24 +273,32 @@ var sections = map[string]map[string]setter{
 			return nil
 		},
 	},
+	"applications": {
+		"folders": func(c *Config, _, v string) error { return setPaths(&c.Applications.Folders, v) },
+	},
 	"report":   reportKeys,
 	"endpoint": endpointKeys,
 	"trust": {
 		"extra_keys": func(c *Config, _, v string) error {
-			c.Trust.ExtraKeys = nil
-			for _, f := range strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\t' }) {
-				f = strings.TrimPrefix(f, "file://")
-				if !path.IsAbs(f) {
-					return fmt.Errorf("%q is not an absolute path", f)
-				}
-				c.Trust.ExtraKeys = append(c.Trust.ExtraKeys, f)
-			}
-			return nil
+			return setPaths(&c.Trust.ExtraKeys, v)
 		},
 		"repo_gpgcheck": func(c *Config, _, v string) error {
 			return oneOf(&c.Trust.RepoGPGCheck, v, Never, IfPresent, Required)
 		},
 	},
+}
+
+// setPaths takes a list of absolute paths, or file URLs, apart.
+func setPaths(dst *[]string, v string) error {
+	*dst = nil
+	for _, f := range strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\t' }) {
+		f = strings.TrimPrefix(f, "file://")
+		if !path.IsAbs(f) {
+			return fmt.Errorf("%q is not an absolute path", f)
+		}
+		*dst = append(*dst, f)
+	}
+	return nil
 }
 
 func absolute(field func(*Config) *string) setter {

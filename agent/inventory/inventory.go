@@ -18,19 +18,20 @@ const (
 
 // Inventory is everything that check needs to know about a host.
 type Inventory struct {
-	Kind          string       `json:"kind"`
-	SchemaVersion string       `json:"schema_version"`
-	Tool          Tool         `json:"tool"`
-	Taken         time.Time    `json:"taken"` // UTC
-	Host          Host         `json:"host"`
-	Database      Database     `json:"database"`
-	Packages      []Package    `json:"packages"` // sorted by name, EVR, arch, database row; gpg-pubkey rows are in Keys
-	Keys          []Key        `json:"keys"`     // sorted by fingerprint, source
-	Repos         []Repo       `json:"repos"`    // sorted by id, file
-	DNF           DNF          `json:"dnf"`
-	Environment   *Environment `json:"environment,omitempty"` // nil: an inventory of before there was one
-	Kernel        *Kernel      `json:"kernel,omitempty"`      // nil: not read
-	Skipped       []Skipped    `json:"skipped"`               // what could not be read, and why
+	Kind          string        `json:"kind"`
+	SchemaVersion string        `json:"schema_version"`
+	Tool          Tool          `json:"tool"`
+	Taken         time.Time     `json:"taken"` // UTC
+	Host          Host          `json:"host"`
+	Database      Database      `json:"database"`
+	Packages      []Package     `json:"packages"` // sorted by name, EVR, arch, database row; gpg-pubkey rows are in Keys
+	Keys          []Key         `json:"keys"`     // sorted by fingerprint, source
+	Repos         []Repo        `json:"repos"`    // sorted by id, file
+	DNF           DNF           `json:"dnf"`
+	Environment   *Environment  `json:"environment,omitempty"`  // nil: an inventory of before there was one
+	Kernel        *Kernel       `json:"kernel,omitempty"`       // nil: not read
+	Applications  *Applications `json:"applications,omitempty"` // nil: not asked for
+	Skipped       []Skipped     `json:"skipped"`                // what could not be read, and why
 }
 
 // Tool names the program that wrote a document.
@@ -108,6 +109,7 @@ type Package struct {
 	SourceRPM   string       `json:"source_rpm,omitempty"`
 	ModuleLabel string       `json:"module_label,omitempty"` // rpm tag 5096: name:stream:version:context
 	Signature   Signature    `json:"signature"`
+	Fixes       []Fix        `json:"fixes,omitempty"` // newest first; empty where changelogs were not asked for
 	Requires    []rpmver.Dep `json:"-"`
 	Provides    []rpmver.Dep `json:"-"`
 	Conflicts   []rpmver.Dep `json:"-"`

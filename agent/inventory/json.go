@@ -214,8 +214,8 @@ func (inv *Inventory) WriteJSON(w io.Writer) error {
 	for _, f := range []struct {
 		name string
 		v    any
-	}{{"keys", inv.Keys}, {"repos", inv.Repos}, {"dnf", inv.DNF}, {"environment", inv.Environment}, {"kernel", inv.Kernel}, {"skipped", inv.Skipped}} {
-		if f.name == "environment" && inv.Environment == nil || f.name == "kernel" && inv.Kernel == nil {
+	}{{"keys", inv.Keys}, {"repos", inv.Repos}, {"dnf", inv.DNF}, {"environment", inv.Environment}, {"kernel", inv.Kernel}, {"applications", inv.Applications}, {"skipped", inv.Skipped}} {
+		if f.name == "environment" && inv.Environment == nil || f.name == "kernel" && inv.Kernel == nil || f.name == "applications" && inv.Applications == nil {
 			continue
 		}
 		if err := field(f.name, f.v); err != nil {
@@ -303,6 +303,8 @@ func read(d *json.Decoder) (*Inventory, error) {
 			dst = &inv.Kernel
 		case "environment":
 			dst = &inv.Environment
+		case "applications":
+			dst = &inv.Applications
 		case "skipped":
 			dst = &inv.Skipped
 		default:
@@ -326,7 +328,7 @@ func read(d *json.Decoder) (*Inventory, error) {
 	if inv.Host.OSRelease == nil {
 		inv.Host.OSRelease = map[string]string{}
 	}
-	return inv, nil
+	return inv, inv.Applications.check()
 }
 
 // checkVersion looks at kind and version as soon as they are known: an

@@ -97,12 +97,14 @@ func (c *Check) WriteText(w io.Writer, opt TextOptions) error {
 		c.findings(p, assess.Blocker, "Blockers", red)
 		c.findings(p, assess.Warning, "Warnings", yellow)
 		c.findings(p, assess.Info, "For information", bold)
+		c.security(p)
 	}
 	if opt.Verbose || len(opt.Only) > 0 {
 		c.packages(p)
 	}
 	if opt.Verbose && len(opt.Only) == 0 {
 		c.modules(p)
+		c.applications(p)
 		c.repos(p)
 	}
 	c.next(p)
@@ -215,6 +217,7 @@ func (c *Check) counts(p *page) {
 		p.wrap("  Compared with: ", 17, strings.Join(repos, ", "))
 	}
 	c.kernel(p)
+	c.abi(p)
 }
 
 // findings writes one block of findings: all of it for what is serious, one

@@ -75,7 +75,7 @@ func deepPackage(ctx context.Context, syncer *reposync.Syncer, synced *reposync.
 		return nil, fmt.Errorf("cannot fetch %s: its repository %s is not at hand", name, p.Repo)
 	}
 	cached := filepath.Join(dir, pkg.Pkgid+"-"+factsVersion+".json.gz")
-	if facts, err := readFacts(cached); err == nil && facts.Pkgid == pkg.Pkgid && facts.NEVRA == name && trusts(ring, facts.Signature) {
+	if facts, err := readFacts[assess.PackageFacts](cached); err == nil && facts.Pkgid == pkg.Pkgid && facts.NEVRA == name && trusts(ring, facts.Signature) {
 		return facts, nil
 	}
 	file := filepath.Join(dir, pkg.Pkgid+".rpm")
@@ -104,7 +104,7 @@ func trusts(ring *rpmsig.Keyring, signature string) bool {
 	return ok && len(ring.ByKeyID(id)) > 0
 }
 
-func readFacts(name string) (*assess.PackageFacts, error) {
+func readFacts[T any](name string) (*T, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
@@ -118,11 +118,11 @@ func readFacts(name string) (*assess.PackageFacts, error) {
 	if err != nil {
 		return nil, err
 	}
-	facts := &assess.PackageFacts{}
+	facts := new(T)
 	return facts, json.Unmarshal(data, facts)
 }
 
-func writeFacts(name string, facts *assess.PackageFacts) error {
+func writeFacts(name string, facts any) error {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	if err := json.NewEncoder(z).Encode(facts); err != nil {
@@ -138,35 +138,49 @@ func writeFacts(name string, facts *assess.PackageFacts) error {
 // refuses one that is damaged, not signed by a key of the ring, or not the
 // package that the metadata names.
 func ReadKernelPackage(file string, pkg *repodata.Package, ring *rpmsig.Keyring) (*assess.PackageFacts, error) {
-	f, err := os.Open(file)
+	f, rpm, key, err := openVerified(file, pkg, ring)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
 	name := pkg.NEVRA.String()
-	rpm, err := rpmfile.Open(f, info.Size())
-	if err != nil {
-		return nil, fmt.Errorf("cannot read %s: %w", name, err)
-	}
-	res, err := rpm.Verify(ring)
-	if err != nil {
-		return nil, fmt.Errorf("cannot verify %s: %w", name, err)
-	}
-	if res.Status != rpmsig.Good {
-		return nil, fmt.Errorf("%s: signature %s %s: %w", name, res.Status, res.KeyID, errNotGenuine)
-	}
-	if have := rpm.Header().NEVRA(); have != pkg.NEVRA {
-		return nil, fmt.Errorf("the file of %s holds %s: %w", name, have, errNotGenuine)
-	}
-	facts := &assess.PackageFacts{NEVRA: name, Pkgid: pkg.Pkgid, Signature: "good " + res.KeyID, Modules: map[string]string{}}
+	facts := &assess.PackageFacts{NEVRA: name, Pkgid: pkg.Pkgid, Signature: "good " + key, Modules: map[string]string{}}
 	if err := readPayload(rpm, facts); err != nil {
 		return nil, fmt.Errorf("cannot read %s: %w", name, err)
 	}
 	return facts, nil
+}
+
+// openVerified opens a package's file. It refuses one that is damaged, not
+// signed by a key of the ring, or not the package that the metadata names.
+func openVerified(file string, pkg *repodata.Package, ring *rpmsig.Keyring) (f *os.File, rpm *rpmfile.File, key string, err error) {
+	if f, err = os.Open(file); err != nil {
+		return nil, nil, "", err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+		}
+	}()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, "", err
+	}
+	name := pkg.NEVRA.String()
+	if rpm, err = rpmfile.Open(f, info.Size()); err != nil {
+		return nil, nil, "", fmt.Errorf("cannot read %s: %w", name, err)
+	}
+	res, err := rpm.Verify(ring)
+	if err != nil {
+		return nil, nil, "", fmt.Errorf("cannot verify %s: %w", name, err)
+	}
+	if res.Status != rpmsig.Good {
+		return nil, nil, "", fmt.Errorf("%s: signature %s %s: %w", name, res.Status, res.KeyID, errNotGenuine)
+	}
+	if have := rpm.Header().NEVRA(); have != pkg.NEVRA {
+		return nil, nil, "", fmt.Errorf("the file of %s holds %s: %w", name, have, errNotGenuine)
+	}
+	return f, rpm, res.KeyID, nil
 }
 
 // kernelReader reads one payload. Modules are unpacked and parsed aside.
