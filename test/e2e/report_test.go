@@ -70,21 +70,14 @@ func (b *BootedHost) Write(path, content string) {
 	}
 }
 
-// Install puts binary, units, catalog and man pages where a package would.
+// Install installs the package by the host's rpm.
 func (b *BootedHost) Install() {
 	b.t.Helper()
-	b.Must("sh", "-ec", `
-install -m755 /mnt/project/bin/almamigrate /usr/bin/almamigrate
-cd /mnt/project/systemd
-install -D -m644 -t /usr/lib/systemd/system almamigrate-report.service almamigrate-report.timer
-install -D -m644 -t /usr/lib/systemd/system-preset 90-almamigrate.preset
-install -D -m644 -t /usr/lib/systemd/catalog almamigrate.catalog
-install -D -m644 almamigrate.tmpfiles /usr/lib/tmpfiles.d/almamigrate.conf
-systemd-tmpfiles --create almamigrate.conf
-journalctl --update-catalog
-systemctl daemon-reload
-mkdir -p /usr/share/man/man5 && cp /mnt/project/packaging/man/*.5 /usr/share/man/man5/
-almamigrate man /usr/share/man/man8`)
+	buildPackages(b.t)
+	b.Must("rpm", "-U", packageDir+"/"+packageFile(packageVersion))
+	if out := b.Must("sh", "-c", "command -v almamigrate"); strings.TrimSpace(out) != "/usr/bin/almamigrate" {
+		b.t.Fatalf("almamigrate is %s", out)
+	}
 }
 
 // collector takes reports once for each Idempotency-Key, unless it is down.
@@ -284,6 +277,7 @@ func TestReportUnderSystemd(t *testing.T) {
 
 	b.timer()
 	b.bundle(c)
+	b.removed()
 }
 
 // timer is turned on and off as a user does.
