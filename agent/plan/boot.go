@@ -147,6 +147,9 @@ func (b *BootPlan) loader(env *inventory.Environment) {
 		return
 	}
 	b.Loader, b.Default, b.EnvFile = l.Kind, l.Default, l.EnvFile
+	if l.Kind == loaderUnknown {
+		b.note("no boot loader was found that is known: what starts this host must be told by hand to start AlmaLinux's kernel")
+	}
 	if l.Kind == "grub2" && (!l.BLS || l.Disabled) {
 		b.MkConfig = l.Config
 		b.note("GRUB's menu is made by grub2-mkconfig on this host (no boot loader entries); it is made anew as %s", l.Config)
@@ -354,13 +357,17 @@ func (p *Plan) BootPaths() (files, folders []string) {
 	return files, folders
 }
 
+// loaderUnknown is a host that nothing known boots: an image, or one that its
+// hypervisor starts with a kernel of its own.
+const loaderUnknown = "unknown"
+
 // steps are the boot steps, in order.
 func (b *BootPlan) steps() []Step {
 	if b == nil {
 		return nil
 	}
 	var out []Step
-	if b.Kernel != nil {
+	if b.Kernel != nil && b.Loader != loaderUnknown {
 		out = append(out,
 			Step{StepBootKernel, fmt.Sprintf("look whether kernel %s has all that it needs to find the root file system", b.Kernel.Release)},
 			Step{StepBootDefault, fmt.Sprintf("make kernel %s the default", b.Kernel.Release)})
