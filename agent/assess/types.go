@@ -1,5 +1,7 @@
 package assess
 
+import "slices"
+
 // FindingType describes a finding id: what explain prints and what the table
 // in the documentation is made of.
 type FindingType struct {
@@ -60,7 +62,7 @@ const (
 // Catalogue returns every finding that an assessment can raise, in the order
 // in which they are documented.
 func Catalogue() []FindingType {
-	return append(append([]FindingType(nil), findingTypes...), hostFindingTypes...)
+	return slices.Concat(findingTypes, hostFindingTypes, securityFindingTypes)
 }
 
 var findingTypes = []FindingType{

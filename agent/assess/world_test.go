@@ -159,7 +159,9 @@ type world struct {
 	deep      *assess.DeepFacts
 	libraries *assess.LibraryFacts
 	others    []assess.Supplier
-	cat       *catalog.Catalog // of the last judgement
+	// advisories are AlmaLinux's; nil: not asked for
+	advisories []assess.AdvisorySource
+	cat        *catalog.Catalog // of the last judgement
 }
 
 var (
@@ -284,7 +286,7 @@ func (w *world) assess() *assess.Assessment {
 			s.Index = buildIndex(w.t, w.content[s.ID], "")
 		}
 	}
-	return assess.Assess(assess.Input{Inventory: w.inv, Catalog: cat, Major: w.major, Repos: w.repos, Deep: w.deep, Libraries: w.libraries, Suppliers: w.others})
+	return assess.Assess(assess.Input{Inventory: w.inv, Catalog: cat, Major: w.major, Repos: w.repos, Deep: w.deep, Libraries: w.libraries, Suppliers: w.others, Advisories: w.advisories})
 }
 
 // ids are the findings as "severity id", sorted.

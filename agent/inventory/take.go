@@ -42,6 +42,7 @@ type Options struct {
 	CacheDir  string
 	VerifyAll bool // verify all signatures, whatever is kept
 	Deep      bool // also read what takes long: the initramfs
+	Fixes     bool // also read which CVEs the packages' changelogs name
 	Tool      Tool
 }
 
@@ -306,6 +307,9 @@ func (w *worker) decode(num uint32, size int, h *rpmhdr.Header) (p Package, unkn
 	p.Requires, p.Provides = deps(rpmhdr.Requires), deps(rpmhdr.Provides)
 	p.Conflicts, p.Obsoletes = deps(rpmhdr.Conflicts), deps(rpmhdr.Obsoletes)
 	w.files(&p, h)
+	if w.t.opt.Fixes {
+		p.Fixes = fixes(h)
+	}
 	if w.t.opt.NoSignatures {
 		return p, false
 	}

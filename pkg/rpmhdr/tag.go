@@ -77,6 +77,8 @@ const (
 	TagPostInProg      Tag = 1086
 	TagPreUnProg       Tag = 1087
 	TagPostUnProg      Tag = 1088
+	TagChangelogName   Tag = 1081
+	TagChangelogText   Tag = 1082
 	TagObsoleteName    Tag = 1090
 	TagFileInodes      Tag = 1096
 	TagFileLangs       Tag = 1097

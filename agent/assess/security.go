@@ -1,0 +1,505 @@
+package assess
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/almamigrate/almamigrate/pkg/repodata"
+	"github.com/almamigrate/almamigrate/pkg/rpmver"
+)
+
+// AdvisorySource is where AlmaLinux's advisories were read from: a repository
+// that the host would have, or a file.
+type AdvisorySource struct {
+	Name       string // repository id or file
+	Advisories []*repodata.Advisory
+	Err        error // why there are none; ErrNoAdvisories: the repository carries none
+}
+
+// ErrNoAdvisories is the Err of a repository without updateinfo.
+var ErrNoAdvisories = errors.New("the repository has no updateinfo")
+
+// SecurityResult says which advisories of AlmaLinux's apply to the host, which
+// of them all packages of AlmaLinux would close, and what would open again.
+type SecurityResult struct {
+	Sources []AdvisoryOrigin `json:"sources"` // sorted by name
+	Summary SecuritySummary  `json:"summary"`
+	Closed  []AdvisoryResult `json:"closed"` // security first, then by severity, newest first
+	Open    []AdvisoryResult `json:"open"`   // the same order
+	// Reopened are packages that would be older than they are, and whose
+	// changelog names CVEs that the older one does not have mended.
+	Reopened []Reopened `json:"reopened"` // sorted by NEVRA
+	// Unclear are advisories of modular packages that do not say which stream
+	// they are for.
+	Unclear []string `json:"unclear"`
+	// NotJudged counts installed packages that are not the distribution's and of
+	// whose name there are advisories: AlmaLinux's versions say nothing of them.
+	NotJudged int `json:"not_judged"`
+}
+
+// AdvisoryOrigin tells of one source of advisories.
+type AdvisoryOrigin struct {
+	Name       string `json:"name"`
+	Advisories int    `json:"advisories"`
+	Newest     string `json:"newest,omitempty"` // date of the newest, YYYY-MM-DD
+	Error      string `json:"error,omitempty"`
+}
+
+// SecuritySummary counts.
+type SecuritySummary struct {
+	Closed     SecurityCount `json:"closed"`
+	Open       SecurityCount `json:"open"`
+	Reopened   int           `json:"reopened_cves"`
+	Reboot     bool          `json:"reboot"`    // closing them needs a reboot
+	Kernel     int           `json:"kernel"`    // of the closed ones, how many are the kernel's
+	Microcode  int           `json:"microcode"` // and how many the microcode's or firmware's
+	Advisories int           `json:"advisories"`
+	// Unread says that not every repository was read: what AlmaLinux's
+	// advisories say is published counts as there.
+	Unread bool `json:"repositories_unread,omitempty"`
+}
+
+// SecurityCount counts advisories.
+type SecurityCount struct {
+	Security    int            `json:"security"`
+	BySeverity  map[string]int `json:"by_severity"` // of the security ones: critical, important, moderate, low, none
+	CVEs        int            `json:"cves"`
+	Bugfix      int            `json:"bugfix"`
+	Enhancement int            `json:"enhancement"` // enhancements, new packages and what has no type
+}
+
+// AdvisoryResult is one advisory that applies to the host as it is.
+type AdvisoryResult struct {
+	ID       string            `json:"id"`
+	Type     string            `json:"type"`
+	Severity string            `json:"severity,omitempty"`
+	Title    string            `json:"title"`
+	Issued   string            `json:"issued,omitempty"` // YYYY-MM-DD
+	CVEs     []string          `json:"cves"`
+	Packages []AdvisoryPackage `json:"packages"` // sorted by NEVRA
+	Reboot   bool              `json:"reboot,omitempty"`
+	Part     string            `json:"part,omitempty"` // kernel, microcode
+}
+
+// AdvisoryPackage is an installed package that an advisory is about.
+type AdvisoryPackage struct {
+	NEVRA string `json:"nevra"`
+	Fixed string `json:"fixed"` // EVR from which on it is mended
+	After string `json:"after"` // NEVRA after the move and its updates; empty: the package is gone
+	Why   string `json:"why,omitempty"`
+}
+
+// Reopened is a package whose move to AlmaLinux would take fixes back.
+type Reopened struct {
+	NEVRA string   `json:"nevra"`
+	After string   `json:"after"`
+	CVEs  []string `json:"cves"` // sorted
+}
+
+// rebootNames are the packages whose update counts only after a reboot: the
+// list of dnf's needs-restarting plugin.
+var rebootNames = map[string]bool{
+	"kernel": true, "kernel-core": true, "kernel-rt": true, "kernel-rt-core": true, "glibc": true, "linux-firmware": true, "systemd": true,
+	"dbus": true, "dbus-broker": true, "dbus-daemon": true, "microcode_ctl": true,
+}
+
+// partOf tells the parts of a system that are mended below or beside its
+// programs.
+func partOf(names []AdvisoryPackage, nameOf func(AdvisoryPackage) string) string {
+	part := ""
+	for _, p := range names {
+		switch n := nameOf(p); {
+		case n == "kernel" || n == "kernel-rt" || strings.HasPrefix(n, "kernel-core") || strings.HasPrefix(n, "kernel-rt-core") || strings.HasPrefix(n, "kernel-modules"):
+			return "kernel"
+		case n == "microcode_ctl" || strings.HasSuffix(n, "-firmware"):
+			part = "microcode"
+		}
+	}
+	return part
+}
+
+// security judges the advisories of the input.
+func (a *assessor) security() *SecurityResult {
+	if a.in.Advisories == nil {
+		return nil
+	}
+	res := &SecurityResult{Sources: []AdvisoryOrigin{}, Closed: []AdvisoryResult{}, Open: []AdvisoryResult{}, Reopened: []Reopened{}, Unclear: []string{}}
+	merged := map[string]*repodata.Advisory{}
+	var order []string
+	for _, s := range a.in.Advisories {
+		o := AdvisoryOrigin{Name: s.Name, Advisories: len(s.Advisories)}
+		if s.Err != nil {
+			o.Error = s.Err.Error()
+		}
+		var newest time.Time
+		for _, adv := range s.Advisories {
+			if adv.Issued.After(newest) {
+				newest = adv.Issued
+			}
+			// BaseOS and AppStream carry the same advisory with other packages.
+			if have := merged[adv.ID]; have != nil {
+				both := *have
+				both.Packages = append(slices.Clone(both.Packages), adv.Packages...)
+				both.CVEs = append(slices.Clone(both.CVEs), adv.CVEs...)
+				both.Reboot = both.Reboot || adv.Reboot
+				merged[adv.ID] = &both
+				continue
+			}
+			merged[adv.ID] = adv
+			order = append(order, adv.ID)
+		}
+		o.Newest = day(newest)
+		res.Sources = append(res.Sources, o)
+	}
+	slices.SortFunc(res.Sources, func(x, y AdvisoryOrigin) int { return cmp.Compare(x.Name, y.Name) })
+
+	newest := a.newestInstalled()
+	strangers, unclear := map[string]bool{}, map[string]bool{}
+	for _, id := range order {
+		a.judgeAdvisory(res, merged[id], newest, strangers, unclear)
+	}
+	res.NotJudged = len(strangers)
+	for id := range unclear {
+		res.Unclear = append(res.Unclear, id)
+	}
+	slices.Sort(res.Unclear)
+	sortAdvisories(res.Closed)
+	sortAdvisories(res.Open)
+	a.reopened(res, merged)
+	res.summarize(len(merged), a.unread)
+	return res
+}
+
+func day(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Format(time.DateOnly)
+}
+
+// newestInstalled finds by name the installed packages, of those that may be
+// there several times the newest of each architecture.
+func (a *assessor) newestInstalled() map[string][]*judged {
+	out := map[string][]*judged{}
+next:
+	for i := range a.judged {
+		j := &a.judged[i]
+		list := out[j.p.Name]
+		for k, o := range list {
+			if o.p.Arch == j.p.Arch {
+				if o.p.EVR.Compare(j.p.EVR) < 0 {
+					list[k] = j
+				}
+				continue next
+			}
+		}
+		out[j.p.Name] = append(list, j)
+	}
+	return out
+}
+
+func (a *assessor) judgeAdvisory(res *SecurityResult, adv *repodata.Advisory, installed map[string][]*judged, strangers, unclear map[string]bool) {
+	r := AdvisoryResult{ID: adv.ID, Type: string(adv.Type), Severity: adv.Severity, Title: adv.Title, Issued: day(adv.Issued), Reboot: adv.Reboot, CVEs: []string{}}
+	open := false
+	names := map[string]string{}
+	at := map[*judged]int{}
+	for i := range adv.Packages {
+		p := &adv.Packages[i]
+		for _, j := range installed[p.Name] {
+			if p.Arch != "" && p.Arch != j.p.Arch || j.p.EVR.Compare(p.EVR) >= 0 {
+				continue
+			}
+			stream := moduleOf(j.p.ModuleLabel)
+			switch {
+			case p.Stream == "?" && stream != "":
+				unclear[adv.ID] = true
+				continue
+			case p.Stream != "" && (p.Module+":"+p.Stream != stream && p.Module+":"+p.Stream != a.mappedStream(stream)), p.Stream == "" && stream != "":
+				continue
+			}
+			if j.res.Verdict == ThirdParty || j.res.Verdict == Local {
+				strangers[j.res.NEVRA] = true
+				continue
+			}
+			ap := AdvisoryPackage{NEVRA: j.res.NEVRA, Fixed: p.EVR.String()}
+			closed := false
+			if ap.After, ap.Why, closed = a.after(j, p.EVR); !closed {
+				open = true
+			}
+			names[ap.NEVRA] = p.Name
+			if rebootNames[p.Name] {
+				r.Reboot = true
+			}
+			// The same package in two collections: the higher version counts.
+			if k, ok := at[j]; ok {
+				if old, err := rpmver.ParseEVR(r.Packages[k].Fixed); err == nil && old.Compare(p.EVR) < 0 {
+					r.Packages[k] = ap
+				}
+				continue
+			}
+			at[j] = len(r.Packages)
+			r.Packages = append(r.Packages, ap)
+		}
+	}
+	if len(r.Packages) == 0 {
+		return
+	}
+	slices.SortFunc(r.Packages, func(x, y AdvisoryPackage) int { return cmp.Compare(x.NEVRA, y.NEVRA) })
+	r.CVEs = append(r.CVEs, adv.CVEs...)
+	slices.Sort(r.CVEs)
+	r.CVEs = slices.Compact(r.CVEs)
+	r.Part = partOf(r.Packages, func(p AdvisoryPackage) string { return names[p.NEVRA] })
+	if open {
+		res.Open = append(res.Open, r)
+	} else {
+		res.Closed = append(res.Closed, r)
+	}
+}
+
+// mappedStream is the name that AlmaLinux has for a "module:stream".
+func (a *assessor) mappedStream(s string) string {
+	n, stream := splitStream(s)
+	if n == "" {
+		return s
+	}
+	return n + ":" + a.uni.mods.mapped(stream)
+}
+
+// after tells what stands in a package's place when the move and its updates
+// are done, and whether that has what an advisory brings.
+func (a *assessor) after(j *judged, fixed rpmver.EVR) (nevra, why string, closed bool) {
+	switch {
+	case j.held != "":
+		return j.res.NEVRA, j.held, false
+	case a.unread && j.target == nil:
+		// The advisory is AlmaLinux's own word that it has published the fix.
+		return rpmver.NEVRA{Name: j.p.Name, EVR: fixed, Arch: j.p.Arch}.String(), "by the advisory; not every repository was read", true
+	case j.target == nil && j.leaves:
+		return "", "it leaves", true
+	case j.target == nil:
+		return j.res.NEVRA, "AlmaLinux has no such package", false
+	case !j.target.repo.Enabled:
+		return j.res.NEVRA, "it is in the repository " + j.target.repo.ID + ", which would be off", false
+	}
+	id := j.target.nevra()
+	if id.Name != j.p.Name {
+		return id.String(), "another package takes its place", true
+	}
+	if id.EVR.Compare(fixed) < 0 {
+		return id.String(), "the repositories that were read have nothing newer", false
+	}
+	return id.String(), "", true
+}
+
+// severityRank orders advisories: the worst first.
+func severityRank(s string) int {
+	switch strings.ToLower(s) {
+	case "critical":
+		return 0
+	case "important":
+		return 1
+	case "moderate":
+		return 2
+	case "low":
+		return 3
+	}
+	return 4
+}
+
+func sortAdvisories(list []AdvisoryResult) {
+	security := func(r AdvisoryResult) int {
+		if r.Type == string(repodata.AdvisorySecurity) {
+			return 0
+		}
+		return 1
+	}
+	slices.SortFunc(list, func(x, y AdvisoryResult) int {
+		return cmp.Or(cmp.Compare(security(x), security(y)), cmp.Compare(severityRank(x.Severity), severityRank(y.Severity)),
+			cmp.Compare(y.Issued, x.Issued), cmp.Compare(x.ID, y.ID))
+	})
+}
+
+// reopened finds downgrades that take fixes back: CVEs that the installed
+// package's changelog names above AlmaLinux's version, but for those that an
+// advisory says AlmaLinux's version has mended under its own number.
+func (a *assessor) reopened(res *SecurityResult, advisories map[string]*repodata.Advisory) {
+	mended := map[string]map[string]bool{} // by package name
+	downgraded := map[string]*judged{}
+	for i := range a.judged {
+		if j := &a.judged[i]; j.res.Verdict == Older && j.moves() && j.group < 0 && len(j.p.Fixes) > 0 {
+			downgraded[j.p.Name] = j
+			mended[j.p.Name] = map[string]bool{}
+		}
+	}
+	for _, adv := range advisories {
+		for _, p := range adv.Packages {
+			if j := downgraded[p.Name]; j != nil && j.target.nevra().EVR.Compare(p.EVR) >= 0 {
+				for _, id := range adv.CVEs {
+					mended[p.Name][id] = true
+				}
+			}
+		}
+	}
+	for i := range a.judged {
+		j := &a.judged[i]
+		if j.res.Verdict != Older || !j.moves() || j.group >= 0 {
+			continue
+		}
+		to := j.target.nevra()
+		r := Reopened{NEVRA: j.res.NEVRA, After: to.String()}
+		for _, f := range j.p.Fixes {
+			evr, err := rpmver.ParseEVR(f.Version)
+			if err != nil {
+				continue
+			}
+			if !strings.Contains(f.Version, ":") {
+				evr.Epoch = j.p.EVR.Epoch // most changelogs leave it out
+			}
+			if evr.Compare(to.EVR) <= 0 {
+				continue
+			}
+			for _, id := range f.CVEs {
+				if !mended[j.p.Name][id] {
+					r.CVEs = append(r.CVEs, id)
+				}
+			}
+		}
+		if len(r.CVEs) > 0 {
+			slices.Sort(r.CVEs)
+			r.CVEs = slices.Compact(r.CVEs)
+			res.Reopened = append(res.Reopened, r)
+		}
+	}
+	slices.SortFunc(res.Reopened, func(x, y Reopened) int { return cmp.Compare(x.NEVRA, y.NEVRA) })
+}
+
+func (res *SecurityResult) summarize(total int, unread bool) {
+	s := &res.Summary
+	s.Advisories, s.Unread = total, unread
+	count := func(list []AdvisoryResult) SecurityCount {
+		c := SecurityCount{BySeverity: map[string]int{"critical": 0, "important": 0, "moderate": 0, "low": 0, "none": 0}}
+		cves := map[string]bool{}
+		for _, r := range list {
+			switch repodata.AdvisoryType(r.Type) {
+			case repodata.AdvisorySecurity:
+				c.Security++
+				sev := strings.ToLower(r.Severity)
+				if severityRank(sev) == 4 {
+					sev = "none"
+				}
+				c.BySeverity[sev]++
+				for _, id := range r.CVEs {
+					cves[id] = true
+				}
+			case repodata.AdvisoryBugfix:
+				c.Bugfix++
+			default:
+				c.Enhancement++
+			}
+		}
+		c.CVEs = len(cves)
+		return c
+	}
+	s.Closed, s.Open = count(res.Closed), count(res.Open)
+	for _, r := range res.Closed {
+		s.Reboot = s.Reboot || r.Reboot
+		switch r.Part {
+		case "kernel":
+			s.Kernel++
+		case "microcode":
+			s.Microcode++
+		}
+	}
+	cves := map[string]bool{}
+	for _, r := range res.Reopened {
+		for _, id := range r.CVEs {
+			cves[id] = true
+		}
+	}
+	s.Reopened = len(cves)
+}
+
+// findSecurity raises what of the security result a human should know before
+// the move.
+func (a *assessor) findSecurity(res *SecurityResult) {
+	if res == nil {
+		return
+	}
+	if len(res.Reopened) > 0 {
+		f := Finding{
+			ID: idSecReopened, Severity: Warning,
+			Title:  fmt.Sprintf("%s would open again: AlmaLinux has an older version", plural(res.Summary.Reopened, "CVE")),
+			Detail: "The installed packages' changelogs name CVEs above the version that AlmaLinux has, and no advisory of AlmaLinux's says that its version has them mended.",
+			Remedy: Remedy{Text: "look the CVEs up at https://errata.almalinux.org, and wait for AlmaLinux's update of these packages where they matter to you"},
+		}
+		for _, r := range res.Reopened {
+			f.Resources = append(f.Resources, Resource{"package", r.NEVRA, "to " + r.After + ": " + someOf(r.CVEs, 6)})
+		}
+		a.raise(f)
+	}
+	var bad []Resource
+	usable := false
+	for _, s := range res.Sources {
+		if s.Error != "" {
+			bad = append(bad, Resource{"repo", s.Name, s.Error})
+		} else {
+			usable = true
+		}
+	}
+	if len(bad) > 0 || !usable {
+		f := Finding{
+			ID: idSecNoAdvisories, Severity: Info, Title: "Advisories could not be read everywhere", Resources: bad,
+			Detail: "What --security lists rests on the other sources.",
+			Remedy: Remedy{Text: "use a mirror with updateinfo, or give AlmaLinux's advisories as a file", Command: "almamigrate check --security --advisories FILE"},
+		}
+		if !usable {
+			f.Title = "No advisories could be read"
+			f.Detail = "So --security has nothing to compare with."
+		}
+		a.raise(f)
+	}
+}
+
+func someOf(list []string, n int) string {
+	if len(list) <= n {
+		return strings.Join(list, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(list[:n], ", "), len(list)-n)
+}
+
+const (
+	idSecReopened     = "sec.reopened"
+	idSecNoAdvisories = "sec.no-advisories"
+)
+
+var securityFindingTypes = []FindingType{
+	{
+		ID: idSecReopened, Title: "CVEs would open again", Severities: []Severity{Warning},
+		Meaning: "A package would become older, and its changelog names CVEs above AlmaLinux's version. Only check --security looks for it.",
+		Why:     "AlmaLinux's fixes come from other sources than the host's vendor's, sometimes earlier, sometimes later: here the vendor is ahead.",
+		Action:  "Look the CVEs up at https://errata.almalinux.org. Wait for AlmaLinux's update of the package where they matter to you.",
+	},
+	{
+		ID: idSecNoAdvisories, Title: "Advisories could not be read", Severities: []Severity{Info},
+		Meaning: "A repository has no updateinfo, or it could not be fetched. Only check --security reads it.",
+		Why:     "What the move closes is told from AlmaLinux's advisories. Without them nothing can be said.",
+		Action:  "Use a mirror that carries updateinfo, or give a file of AlmaLinux's OSV records with --advisories.",
+	},
+}
+
+// Subject is the advisory in few words: its title without the severity that
+// AlmaLinux puts before it, and the first CVEs.
+func (r *AdvisoryResult) Subject() string {
+	t := r.Title
+	if s, rest, ok := strings.Cut(t, ": "); ok && strings.EqualFold(s, r.Severity) {
+		t = rest
+	}
+	if len(r.CVEs) > 0 {
+		t += " (" + someOf(r.CVEs, 2) + ")"
+	}
+	return t
+}
