@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -89,11 +90,56 @@ func settings(t *testing.T, name string) map[string][]string {
 	return out
 }
 
+// What systemd 219 of EL 7.9 knows of what the units use, by its
+// load-fragment-gperf.gperf.m4, and what it does not know. It logs "Unknown
+// lvalue" about the latter and goes on.
+var known219 = strings.Fields(`AccuracySec After CapabilityBoundingSet Description DevicePolicy Documentation ExecStart
+ IOSchedulingClass Nice NoNewPrivileges NotifyAccess OnCalendar Persistent PrivateDevices PrivateTmp ProtectHome ProtectSystem
+ RandomizedDelaySec ReadWriteDirectories RestrictAddressFamilies SecureBits SystemCallArchitectures SystemCallErrorNumber
+ SystemCallFilter TimeoutStartSec Type UMask WantedBy Wants`)
+
+var unknown219 = strings.Fields(`CacheDirectory FixedRandomDelay KeyringMode LockPersonality MemoryDenyWriteExecute PrivateMounts
+ ProtectClock ProtectControlGroups ProtectHostname ProtectKernelLogs ProtectKernelTunables ProtectProc RestrictNamespaces
+ RestrictRealtime RestrictSUIDSGID SocketBindDeny StateDirectory StateDirectoryMode`)
+
 // What must hold for systemd 219, which skips what it does not know: an
 // allow-list of system calls by groups would leave nothing, and a prefix in
 // ExecStart= or a specifier of later versions would break the line.
 func TestOldSystemd(t *testing.T) {
 	s := settings(t, systemd.ReportService)
+	doc, err := os.ReadFile("../packaging/doc/packager.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := map[string]bool{}
+	for _, n := range []string{systemd.ReportService, systemd.ReportTimer} {
+		for k := range settings(t, n) {
+			used[k] = true
+			if !slices.Contains(known219, k) && !slices.Contains(unknown219, k) {
+				t.Errorf("%s: does systemd 219 know %s=? Nothing that the report needs may depend on one that it does not know", n, k)
+			}
+		}
+	}
+	for _, k := range unknown219 {
+		if !used[k] {
+			t.Errorf("%s= is not used any more", k)
+		}
+		if !strings.Contains(string(doc), "`"+k+"=`") {
+			t.Errorf("packager.md does not name %s=, which EL7 does not know", k)
+		}
+	}
+	// the folders that StateDirectory= and CacheDirectory= would make are made by the package and by tmpfiles.d
+	folders, err := os.ReadFile("almamigrate.tmpfiles")
+	if err != nil || !regexp.MustCompile(`(?m)^d /var/lib/almamigrate `).Match(folders) || !regexp.MustCompile(`(?m)^d /var/cache/almamigrate `).Match(folders) {
+		t.Errorf("nothing makes the folders on EL7: %v", err)
+	}
+	// the last value wins where it is known; 219 knows the first and refuses the second
+	if p := s["ProtectSystem"]; !slices.Equal(p, []string{"full", "strict"}) {
+		t.Errorf("ProtectSystem=%v", p)
+	}
+	if _, ok := s["ReadWritePaths"]; ok {
+		t.Error("ReadWritePaths= is of systemd 231; ReadWriteDirectories= is the same for all")
+	}
 	for _, v := range s["SystemCallFilter"] {
 		if !strings.HasPrefix(v, "~") {
 			t.Errorf("SystemCallFilter=%s is an allow-list", v)
