@@ -243,8 +243,8 @@ func (j *abiJudge) unmet(f *inventory.Application, u UnmetNeed) {
 
 // needs judges the libraries and symbol versions that a file names.
 func (j *abiJudge) needs(f *inventory.Application) {
-	if f.Broken != "" {
-		j.unmet(f, UnmetNeed{Library: "", Kind: "interpreter", State: NeedBefore, Reason: f.Broken})
+	if f.NoInterp != "" {
+		j.unmet(f, UnmetNeed{Library: f.NoInterp, Kind: "interpreter", State: NeedBefore, Reason: "its dynamic linker is not there: it is a program for another system"})
 		return
 	}
 	for i := range f.Needs {
@@ -353,7 +353,7 @@ func (j *abiJudge) remedy(u *UnmetNeed, dep string) {
 // imports judges the symbols of one library, where the one that comes is known.
 func (j *abiJudge) imports(f *inventory.Application, imp inventory.SymbolImport) {
 	t := j.targets[imp.Library]
-	if t.content == nil || f.Broken != "" {
+	if t.content == nil || f.NoInterp != "" {
 		return
 	}
 	l := &j.apps.Libraries[imp.Library]
@@ -367,7 +367,7 @@ func (j *abiJudge) imports(f *inventory.Application, imp inventory.SymbolImport)
 			}
 			j.symbols[k] = v
 		}
-		if v.kind == "" {
+		if v.kind == "" || v.kind == "symbol" && j.versionTold(f, l.Soname, l.Symbols[n].Version) {
 			continue
 		}
 		j.unmet(f, UnmetNeed{
@@ -375,6 +375,17 @@ func (j *abiJudge) imports(f *inventory.Application, imp inventory.SymbolImport)
 			Target: j.a.closure.members[t.member].nevra.String(), Reason: v.reason,
 		})
 	}
+}
+
+// versionTold tells whether it is known already that the library, or the
+// version that a symbol has, is missing: then all its symbols are.
+func (j *abiJudge) versionTold(f *inventory.Application, soname, version string) bool {
+	for i := len(j.res.Unmet) - 1; i >= 0 && j.res.Unmet[i].Path == f.Path; i-- {
+		if u := &j.res.Unmet[i]; u.Library == soname && u.Symbol == "" && u.State == NeedBreaks && (u.Version == version || u.Version == "") {
+			return true
+		}
+	}
+	return false
 }
 
 // compareSymbol holds an imported symbol against the library that comes.

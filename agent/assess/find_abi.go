@@ -116,8 +116,6 @@ func (u *UnmetNeed) what() string {
 		return u.Symbol + " of " + u.Library
 	case u.Version != "":
 		return u.Version + " of " + u.Library
-	case u.Library == "":
-		return u.Reason
 	}
 	return u.Library
 }
@@ -126,9 +124,7 @@ func needResources(list []*UnmetNeed) []Resource {
 	var out []Resource
 	for _, u := range list {
 		detail := "needs " + u.what()
-		if u.Library == "" {
-			detail = u.Reason
-		} else if u.Symbol != "" {
+		if u.Symbol != "" || u.Kind == "interpreter" {
 			detail += ": " + u.Reason
 		}
 		if u.Package != "" {

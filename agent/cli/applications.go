@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/almamigrate/almamigrate/agent/assess"
 	"github.com/almamigrate/almamigrate/agent/catalog"
 	"github.com/almamigrate/almamigrate/agent/host"
 	"github.com/almamigrate/almamigrate/agent/inventory"
@@ -33,4 +34,22 @@ func (a *app) applications(ctx context.Context, cat *catalog.Catalog, inv *inven
 		Folders: append(append([]string{}, a.cfg.Applications.Folders...), folders...), Stay: stay,
 		Progress: func(looked int, where string) { p.say("looking for applications: %d files, %s", looked, where) },
 	})
+}
+
+// judgeApplications adds the applications to what check judges, where they are
+// asked for and the host is at hand.
+func (a *app) judgeApplications(ctx context.Context, in *assess.Input, f *checkFlags, p *progress) (err error) {
+	if f.inventory != "" || !f.abi && !f.deep {
+		return nil
+	}
+	in.Inventory.Applications, err = a.applications(ctx, in.Catalog, in.Inventory, assess.Staying(*in), f.folders, p)
+	return err
+}
+
+// libraries are the packages that --deep reads beside the kernel's.
+func (f *checkFlags) libraries(in *assess.Input) []assess.LibraryPackage {
+	if !f.deep {
+		return nil
+	}
+	return assess.LibraryPackages(*in)
 }

@@ -310,6 +310,13 @@ func (a *app) fetch(ctx context.Context, in *assess.Input, dir string, f *checkF
 	if err := a.enabledSuppliers(ctx, in, syncer, *opt); err != nil {
 		return err
 	}
+	if err := a.judgeApplications(ctx, in, f, p); err != nil {
+		return err
+	}
+	if libraries := f.libraries(in); len(libraries) > 0 {
+		p.say("reading the packages with libraries of applications ...")
+		in.Libraries = target.Libraries(ctx, syncer, synced, libraries, ring, dir)
+	}
 	return ctx.Err()
 }
 

@@ -26,12 +26,12 @@ type Application struct {
 	Program  bool           `json:"program,omitempty"` // a program, not a library
 	Class    int            `json:"class"`             // 32 or 64
 	Soname   string         `json:"soname,omitempty"`
-	ISALevel int            `json:"isa_level,omitempty"` // x86-64 level that it says it needs
-	Since    int64          `json:"since"`               // when it was installed or changed, seconds since 1970
-	Broken   string         `json:"broken,omitempty"`    // why it cannot run today
-	Needs    []LibraryNeed  `json:"needs"`               // in the file's order
-	Imports  []SymbolImport `json:"imports,omitempty"`   // by library
-	Unbound  int            `json:"unbound,omitempty"`   // imports that none of its libraries supplies: plug-ins have these
+	ISALevel int            `json:"isa_level,omitempty"`      // x86-64 level that it says it needs
+	Since    int64          `json:"since"`                    // when it was installed or changed, seconds since 1970
+	NoInterp string         `json:"no_interpreter,omitempty"` // the dynamic linker that it asks for, where that is not there
+	Needs    []LibraryNeed  `json:"needs"`                    // in the file's order
+	Imports  []SymbolImport `json:"imports,omitempty"`        // by library
+	Unbound  int            `json:"unbound,omitempty"`        // imports that none of its libraries supplies: plug-ins have these
 }
 
 // LibraryNeed is one library that a file names.

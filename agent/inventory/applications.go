@@ -346,7 +346,7 @@ func (s *appScan) take(name string, f *os.File, info fs.FileInfo, why string) er
 		}
 	}
 	if e.Interp != "" && !s.r.Exists(e.Interp) {
-		a.Broken = "its interpreter " + clean(e.Interp) + " is not there"
+		a.NoInterp = clean(e.Interp)
 	}
 	s.bind(&a, ldso.NewObject(name, e))
 	s.at[name] = len(s.res.Files)
