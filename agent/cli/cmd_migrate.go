@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -28,6 +27,9 @@ type migrateFlags struct {
 	foreground bool
 	progressFD int
 	noWayBack  bool // --accept-no-rollback
+	commit     bool
+	unproven   bool // --without-reboot
+	oldKernels bool
 	approved   *plan.Plan
 }
 
@@ -59,15 +61,31 @@ Where systemd runs, all that follows the approval happens in a unit of its own,
 almamigrate-run.service: a dropped connection does not matter, and Ctrl-C only
 stops watching (exit code 11). "status --follow" watches again. A "systemctl
 stop" of the unit ends it at the next safe point. With --foreground, and where
-there is no systemd, it happens in this process, and Ctrl-C takes all back.`,
-		Example: "  almamigrate migrate --dry-run\n  almamigrate migrate --full\n  almamigrate migrate -y\n  almamigrate migrate --plan /root/plan.json -y",
+there is no systemd, it happens in this process, and Ctrl-C takes all back.
+
+With --commit a migration that is done is made final, best some days after the
+reboot into AlmaLinux's kernel: the old distribution's boot entry and boot loader
+and all that was saved for the way back are removed, and the space is free again.
+It refuses while the old kernel still runs, tells what it removes, and asks.`,
+		Example: "  almamigrate migrate --dry-run\n  almamigrate migrate --full\n  almamigrate migrate -y\n  almamigrate migrate --plan /root/plan.json -y\n  almamigrate migrate --commit",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.migrate(cmd.Context(), f) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.commit {
+				return a.commit(cmd.Context(), f)
+			}
+			if f.unproven || f.oldKernels {
+				return usageError("cannot use --without-reboot or --remove-old-kernels without --commit")
+			}
+			return a.migrate(cmd.Context(), f)
+		},
 	}
 	f.add(c.Flags())
 	fl := c.Flags()
 	fl.StringVar(&f.planFile, "plan", "", "carry out the plan in `FILE`, and nothing else: refuse if the host or the repositories changed since")
-	fl.BoolVar(&f.noWayBack, "accept-no-rollback", false, "with --rollback-depth none: go without a way back; -y alone does not say that")
+	fl.BoolVar(&f.noWayBack, "accept-no-rollback", false, "with --rollback-depth none, or --commit: go without a way back; -y alone does not say that")
+	fl.BoolVar(&f.commit, "commit", false, "make the last migration final: remove what is left of the old boot loader, and the way back")
+	fl.BoolVar(&f.unproven, "without-reboot", false, "with --commit: although AlmaLinux's kernel was not booted yet")
+	fl.BoolVar(&f.oldKernels, "remove-old-kernels", false, "with --commit: remove the old distribution's kernels, too")
 	fl.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "do everything up to the test transaction, and nothing that changes the host")
 	fl.BoolVar(&f.resume, "resume", false, "go on with an interrupted migration")
@@ -75,6 +93,9 @@ there is no systemd, it happens in this process, and Ctrl-C takes all back.`,
 	fl.IntVar(&f.progressFD, "progress-fd", 0, "write progress as JSON lines to the file descriptor `N`")
 	c.MarkFlagsMutuallyExclusive("resume", "plan")
 	c.MarkFlagsMutuallyExclusive("resume", "dry-run")
+	for _, other := range []string{"resume", "plan", "full"} {
+		c.MarkFlagsMutuallyExclusive("commit", other)
+	}
 	return c
 }
 
@@ -348,12 +369,7 @@ func (e *engine) giveUp(c *txn.Change) error {
 	if err := e.runner(c).Commit(); err != nil {
 		return err
 	}
-	for _, d := range []string{"rpms", "files"} {
-		if err := os.RemoveAll(filepath.Join(c.Dir, d)); err != nil {
-			return fmt.Errorf("the migration is done, but what was saved cannot be removed: %w", err)
-		}
-	}
-	return nil
+	return removeSaved(c)
 }
 
 // resumable tells whether there is an interrupted migration to go on with.

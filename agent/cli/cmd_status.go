@@ -12,6 +12,7 @@ import (
 
 	"github.com/almamigrate/almamigrate/agent/inventory"
 	"github.com/almamigrate/almamigrate/agent/report"
+	"github.com/almamigrate/almamigrate/agent/step"
 	"github.com/almamigrate/almamigrate/pkg/filelock"
 	"github.com/almamigrate/almamigrate/pkg/txn"
 )
@@ -142,6 +143,7 @@ func (d *statusDocument) of(c *txn.Change) int {
 		d.At = c.Plan.Steps[at].Name
 	}
 	d.Bytes = folderSize(c.Dir)
+	d.RebootRequired = step.RebootRequired(c)
 	d.Errors = append(d.Errors, c.Errors()...)
 	switch c.State() {
 	case txn.StatePending:
@@ -155,7 +157,10 @@ func (d *statusDocument) of(c *txn.Change) int {
 		return ExitIncomplete
 	case txn.StateDone:
 		d.At = ""
-		d.Next = append(d.Next, "almamigrate verify", "almamigrate rollback")
+		if d.RebootRequired {
+			d.Next = append(d.Next, "systemctl reboot")
+		}
+		d.Next = append(d.Next, "almamigrate verify", "almamigrate rollback", "almamigrate migrate --commit")
 	case txn.StateRolledBack:
 		d.At = ""
 		d.Next = append(d.Next, "almamigrate check")
@@ -185,7 +190,7 @@ var stateTexts = map[string]string{
 	"running":     "at work",
 	"pending":     "interrupted: it must be finished or taken back",
 	"rolling":     "interrupted on the way back: it must be finished",
-	"done":        "done; it can be taken back",
+	"done":        "done, not committed: it can be taken back",
 	"rolled-back": "rolled back; the host is as it was",
 	"incomplete":  "the rollback is incomplete: a human is needed",
 	"committed":   "done for good",

@@ -225,6 +225,7 @@ type outcome struct {
 	Commands      []string       `json:"commands"` // left to a human
 	Verify        any            `json:"verify,omitempty"`
 	Since         any            `json:"since,omitempty"`
+	Commit        any            `json:"commit,omitempty"` // what was removed, or would be
 }
 
 func (e *engine) outcome(kind string, c *txn.Change, code int) *outcome {

@@ -55,6 +55,7 @@ func Run(ctx context.Context, c *txn.Change, opt Options) (*Report, error) {
 	r.identity(p)
 	r.packages(p, db)
 	r.leftovers(p, db)
+	r.boot(c, p)
 	inv, cat, err := configured(ctx)
 	if err != nil {
 		return nil, err

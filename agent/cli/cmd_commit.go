@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/almamigrate/almamigrate/agent/report"
+	"github.com/almamigrate/almamigrate/agent/step"
+	"github.com/almamigrate/almamigrate/pkg/fault"
+	"github.com/almamigrate/almamigrate/pkg/txn"
+)
+
+// commit ends a migration for good: what was kept of the old distribution to
+// boot it, and what was saved to go back, is removed.
+func (a *app) commit(ctx context.Context, f migrateFlags) error {
+	e, run, err := a.newEngine(ctx, f.progressFD)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	if pending, err := pendingChange(); err != nil {
+		return err
+	} else if pending != nil {
+		return pendingError(pending)
+	}
+	c, err := openChange("")
+	if err != nil {
+		return err
+	}
+	switch c.State() {
+	case txn.StateDone:
+	case txn.StateCommitted:
+		// Interrupted between the journal and the removal.
+		if err := removeSaved(c); err != nil {
+			return err
+		}
+		return e.finish(e.outcome("commit", c, ExitOK), "The migration "+c.Plan.ID+" is committed already.")
+	default:
+		return &UserError{Msg: fmt.Sprintf("there is nothing to commit: the change %s is %s", c.Plan.ID, c.State()), Hint: "almamigrate status", Code: ExitUsage}
+	}
+	m, err := e.env.Commitment(c, f.oldKernels)
+	if err != nil {
+		return err
+	}
+	if !a.json && !a.quiet {
+		if _, err := fmt.Fprint(a.out, commitText(m)); err != nil {
+			return fmt.Errorf("cannot write what would be removed: %w", err)
+		}
+	}
+	if m.Unproven != "" && !f.unproven {
+		return &UserError{Msg: "AlmaLinux's kernel has not proven itself: " + m.Unproven,
+			Hint: "reboot, then: almamigrate migrate --commit; or take it upon yourself with --without-reboot", Code: ExitFindings}
+	}
+	if f.dryRun {
+		o := e.outcome("commit", c, ExitOK)
+		o.DryRun, o.Commit = true, m
+		return e.finish(o, "Dry run: nothing was changed.")
+	}
+	if !f.noWayBack {
+		hint := "almamigrate migrate --commit --accept-no-rollback"
+		if f.yes {
+			return &UserError{Msg: "--commit ends the way back, and -y alone does not accept that", Hint: hint, Code: ExitUsage}
+		}
+		if err := a.askFor(run, "There will be no way back. Type \"no way back\" to go on: ", "no way back", hint); err != nil {
+			return err
+		}
+	}
+	if err := e.holdPackageManager(); err != nil {
+		return err
+	}
+	if err := e.env.Commit(run, c, m); err != nil {
+		return err
+	}
+	if err := e.runner(c).Commit(); err != nil {
+		return err
+	}
+	if err := fault.Point("commit.journal.after"); err != nil {
+		return err
+	}
+	if err := removeSaved(c); err != nil {
+		return err
+	}
+	o := e.outcome("commit", c, ExitOK)
+	o.Commit = m
+	return e.finish(o, fmt.Sprintf("\nCommitted: %s. %.1f MiB are free again; there is no way back.", c.Plan.Title, float64(m.Bytes+m.Boot.Bytes)/(1<<20)))
+}
+
+// removeSaved removes what a committed change needed for its way back.
+func removeSaved(c *txn.Change) error {
+	for _, d := range []string{"rpms", "files"} {
+		if err := os.RemoveAll(filepath.Join(c.Dir, d)); err != nil {
+			return fmt.Errorf("the migration is committed, but what was saved cannot be removed: %w", err)
+		}
+	}
+	return nil
+}
+
+func commitText(m *step.Commitment) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Commit of %s (change %s). Afterwards \"almamigrate rollback\" is not possible any more.\n\n", report.Safe(m.Title), m.Change)
+	fmt.Fprintf(&b, "  removed: the saved packages and files, %.1f MiB in %s\n", float64(m.Bytes)/(1<<20), filepath.Join(changesDir, m.Change))
+	for _, x := range m.Boot.Entries {
+		fmt.Fprintf(&b, "  removed: the firmware's boot entry %s\n", report.Safe(x))
+	}
+	if n := len(m.Boot.Files); n > 0 {
+		fmt.Fprintf(&b, "  removed: %d files of the old boot loader, %.1f MiB in %s\n", n, float64(m.Boot.Bytes)/(1<<20), report.Safe(filepath.Dir(m.Boot.Files[0])))
+	}
+	for _, k := range m.Kernels {
+		fmt.Fprintf(&b, "  removed: %s\n", report.Safe(k))
+	}
+	return b.String()
+}
