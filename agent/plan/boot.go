@@ -134,6 +134,10 @@ func (p *Plan) boot(in Input) {
 		b.note("GRUB's first stage and its modules in /boot/grub2 stay as they are: they start AlmaLinux's kernels, too, and grub2-install is not run")
 	}
 	p.RebootRequired = b.Kernel != nil
+	if b.Loader == loaderUnknown && len(b.Entries) == 0 && b.Kernel != nil {
+		b.note("no boot loader was found that is known: what starts this host must be told by hand to start kernel %s", b.Kernel.Release)
+		b.Kernel = nil // nobody here can make it the default
+	}
 	p.NotRestorable = append(p.NotRestorable, "what the firmware itself notes about its boot entries")
 }
 
@@ -147,9 +151,6 @@ func (b *BootPlan) loader(env *inventory.Environment) {
 		return
 	}
 	b.Loader, b.Default, b.EnvFile = l.Kind, l.Default, l.EnvFile
-	if l.Kind == loaderUnknown {
-		b.note("no boot loader was found that is known: what starts this host must be told by hand to start AlmaLinux's kernel")
-	}
 	if l.Kind == "grub2" && (!l.BLS || l.Disabled) {
 		b.MkConfig = l.Config
 		b.note("GRUB's menu is made by grub2-mkconfig on this host (no boot loader entries); it is made anew as %s", l.Config)
@@ -367,7 +368,7 @@ func (b *BootPlan) steps() []Step {
 		return nil
 	}
 	var out []Step
-	if b.Kernel != nil && b.Loader != loaderUnknown {
+	if b.Kernel != nil {
 		out = append(out,
 			Step{StepBootKernel, fmt.Sprintf("look whether kernel %s has all that it needs to find the root file system", b.Kernel.Release)},
 			Step{StepBootDefault, fmt.Sprintf("make kernel %s the default", b.Kernel.Release)})
