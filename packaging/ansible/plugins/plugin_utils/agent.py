@@ -38,6 +38,9 @@ EXIT_TEXTS = {
     127: "almamigrate is not on the host: apply the role almamigrate.agent.install",
 }
 
+# States of a change that has to be finished or taken back.
+UNFINISHED = ("pending", "rolling", "incomplete")
+
 # What other distributions' sudo leaves out of PATH.
 SEARCH = "PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin; export PATH; "
 BEGIN, END = "@almamigrate:begin@", "@almamigrate:end@"
@@ -218,6 +221,11 @@ class AgentAction(ActionBase):
                 if cuts > 5:
                     raise AnsibleActionFail("the connection broke %d times before anything had begun: %s" % (cuts, e)) from e
                 continue  # it had not begun
+            if out.rc not in EXIT_TEXTS:
+                # killed, or newer than this collection: what it left tells more than the number
+                now = self.status()
+                if now["state"] in UNFINISHED:
+                    return None, now, cuts
             if out.rc != EXIT_LOCKED:
                 return out, None, cuts
             try:
