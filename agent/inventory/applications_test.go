@@ -1,0 +1,384 @@
+package inventory_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/almamigrate/almamigrate/agent/catalog"
+	"github.com/almamigrate/almamigrate/agent/host"
+	"github.com/almamigrate/almamigrate/agent/inventory"
+	"github.com/almamigrate/almamigrate/pkg/rpmver"
+)
+
+// image is a root made for a test, with what of this machine's libraries its
+// programs run with.
+type image struct {
+	t    *testing.T
+	root string
+	inv  *inventory.Inventory
+}
+
+func newImage(t *testing.T) *image {
+	m := &image{t: t, root: t.TempDir(), inv: &inventory.Inventory{Host: inventory.Host{Distro: inventory.CentOS, Major: 8, Arch: "x86_64"}}}
+	m.write("etc/ld.so.conf", "include ld.so.conf.d/*.conf\n")
+	return m
+}
+
+func (m *image) path(name string) string { return filepath.Join(m.root, name) }
+
+func (m *image) write(name, content string) {
+	m.t.Helper()
+	if err := os.MkdirAll(filepath.Dir(m.path(name)), 0o755); err != nil {
+		m.t.Fatal(err)
+	}
+	if err := os.WriteFile(m.path(name), []byte(content), 0o755); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// owns makes a package of files, signed by an owner of the catalogue.
+func (m *image) owns(owner, name string, files ...string) {
+	p := inventory.Package{Name: name, EVR: rpmver.EVR{Version: "1", Release: "1"}, Arch: "x86_64", InstallTime: 1600000000}
+	p.Signature = inventory.Signature{Status: "good", Owner: owner}
+	if owner == "" {
+		p.Signature.Status = "missing"
+	}
+	for i, f := range files {
+		p.Files.Dirs = append(p.Files.Dirs, filepath.Dir(f)+"/")
+		p.Files.DirIndex = append(p.Files.DirIndex, uint32(i))
+		p.Files.Base = append(p.Files.Base, filepath.Base(f))
+	}
+	m.inv.Packages = append(m.inv.Packages, p)
+}
+
+func (m *image) read(folders ...string) *inventory.Applications {
+	m.t.Helper()
+	h, err := host.New(m.root)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer h.Close()
+	cat, err := catalog.Load(m.root)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	a, err := inventory.ReadApplications(context.Background(), h, cat, m.inv, inventory.ApplicationOptions{Folders: folders})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return a
+}
+
+// compiler returns gcc, or skips.
+func (m *image) gcc(dir string, args ...string) {
+	m.t.Helper()
+	if _, err := exec.LookPath("gcc"); err != nil {
+		m.t.Skip("skipped: no gcc on this machine: the programs of this test are built")
+	}
+	cmd := exec.Command("gcc", args...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		m.t.Fatalf("gcc %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// build makes a library of the distribution, one of a third party, one beside
+// the application, and programs that use them.
+func (m *image) build() {
+	src := m.t.TempDir()
+	for name, text := range map[string]string{
+		"dist.c":   "int dist_fn(void) { return 1; } char dist_table[24] = \"x\"; int dist_unused(void) { return 2; }",
+		"dist.map": "DIST_1 { global: dist_fn; dist_table; };\nDIST_2 { global: dist_unused; } DIST_1;\n",
+		"own.c":    "int dist_fn(void); int own_fn(void) { return dist_fn(); }",
+		"app.c":    "int dist_fn(void), own_fn(void); extern char dist_table[24]; int main(void) { return dist_fn() + own_fn() + dist_table[1]; }",
+		"plug.c":   "int dist_fn(void), host_fn(void); int plug(void) { return dist_fn() + host_fn(); }",
+		"none.c":   "int main(void) { return 0; }",
+	} {
+		if err := os.WriteFile(filepath.Join(src, name), []byte(text), 0o644); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	for _, d := range []string{"usr/lib64", "opt/app/bin", "opt/app/lib", "opt/vendor/lib", "data/app", "usr/local/bin"} {
+		if err := os.MkdirAll(m.path(d), 0o755); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	lib := func(args ...string) { m.gcc(src, append([]string{"-shared", "-fPIC", "-nostdlib"}, args...)...) }
+	lib("-Wl,-soname,libdist.so.1", "-Wl,--version-script=dist.map", "-o", m.path("usr/lib64/libdist.so.1"), "dist.c")
+	if err := os.Symlink("libdist.so.1", m.path("usr/lib64/libdist.so")); err != nil {
+		m.t.Fatal(err)
+	}
+	use := []string{"-L" + m.path("usr/lib64"), "-L" + m.path("opt/app/lib")}
+	lib(append([]string{"-Wl,-soname,libown.so", "-o", m.path("opt/app/lib/libown.so"), "own.c"}, append(use, "-ldist")...)...)
+	prog := func(out, source string, args ...string) {
+		m.gcc(src, append([]string{"-nostdlib", "-fno-pie", "-no-pie", "-Wl,-e,main", "-Wl,--dynamic-linker=/usr/lib64/ld.so", "-o", m.path(out), source}, append(use, args...)...)...)
+	}
+	prog("opt/app/bin/app", "app.c", "-Wl,-rpath,$ORIGIN/../lib", "-Wl,--enable-new-dtags", "-lown", "-ldist")
+	prog("data/app/elsewhere", "app.c", "-Wl,-rpath,/opt/app/lib", "-lown", "-ldist")
+	m.gcc(src, "-static", "-nostdlib", "-Wl,-e,main", "-o", m.path("usr/local/bin/static"), "none.c")
+	lib(append([]string{"-Wl,--allow-shlib-undefined", "-o", m.path("opt/vendor/lib/plug.so"), "plug.c"}, append(use, "-ldist")...)...)
+	m.write("usr/lib64/ld.so", strings.Repeat("the dynamic linker\n", 10))
+	m.owns("centos", "dist", "/usr/lib64/libdist.so.1", "/usr/lib64/ld.so")
+	m.owns("epel", "vendor", "/opt/vendor/lib/plug.so")
+}
+
+func paths(a *inventory.Applications) []string {
+	out := []string{}
+	for i := range a.Files {
+		out = append(out, a.Files[i].Path)
+	}
+	return out
+}
+
+func application(t *testing.T, a *inventory.Applications, name string) *inventory.Application {
+	t.Helper()
+	for i := range a.Files {
+		if a.Files[i].Path == name {
+			return &a.Files[i]
+		}
+	}
+	t.Fatalf("%s is not among %q", name, paths(a))
+	return nil
+}
+
+// symbols are a file's imports as text.
+func symbols(a *inventory.Applications, f *inventory.Application) []string {
+	var out []string
+	for _, imp := range f.Imports {
+		l := &a.Libraries[imp.Library]
+		for _, n := range imp.Symbols {
+			s := l.Symbols[n]
+			out = append(out, fmt.Sprintf("%s of %s, %s, %d", s, l.Soname, s.Type, s.Copied))
+		}
+	}
+	return out
+}
+
+func TestApplications(t *testing.T) {
+	m := newImage(t)
+	m.build()
+	m.write("etc/systemd/system/elsewhere.service", "[Service]\nExecStartPre=-/bin/sh -c true\nExecStart=!/data/app/elsewhere --flag\n")
+	a := m.read()
+	if d := cmp.Diff([]string{"/data/app/elsewhere", "/opt/app/bin/app", "/opt/app/lib/libown.so", "/opt/vendor/lib/plug.so"}, paths(a)); d != "" {
+		t.Fatalf("files (-want +got):\n%s\n%+v", d, a.Skipped)
+	}
+	app := application(t, a, "/opt/app/bin/app")
+	want := []inventory.LibraryNeed{
+		{Soname: "libown.so", Path: "/opt/app/lib/libown.so"},
+		{Soname: "libdist.so.1", Versions: []string{"DIST_1"}, Path: "/usr/lib64/libdist.so.1", Package: "dist-1-1.x86_64"},
+	}
+	if d := cmp.Diff(want, app.Needs); d != "" {
+		t.Errorf("needs (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff([]string{"dist_fn@DIST_1 of libdist.so.1, func, 0", "dist_table@DIST_1 of libdist.so.1, object, 24"}, symbols(a, app)); d != "" {
+		t.Errorf("imports (-want +got):\n%s", d)
+	}
+	if !app.Program || app.Package != "" || app.NoInterp != "" || app.Since < time.Now().Unix()-3600 {
+		t.Errorf("%+v", app)
+	}
+	plug := application(t, a, "/opt/vendor/lib/plug.so")
+	if plug.Program || plug.Package != "vendor-1-1.x86_64" || plug.Since != 1600000000 || plug.Unbound != 1 {
+		t.Errorf("%+v", plug)
+	}
+	if e := application(t, a, "/data/app/elsewhere"); !slices.Equal(e.Why, []string{"unit elsewhere.service"}) || e.Needs[0].Path != "/opt/app/lib/libown.so" {
+		t.Errorf("%+v", e)
+	}
+	if a.Static != 1 || a.Foreign != 0 || a.CutShort != "" {
+		t.Errorf("%d static, %d foreign, %q", a.Static, a.Foreign, a.CutShort)
+	}
+	// Twice the same, and the same after a way through JSON.
+	if d := cmp.Diff(a, m.read()); d != "" {
+		t.Errorf("the second time (-first +second):\n%s", d)
+	}
+	m.inv.Applications = a
+	m.inv.Kind, m.inv.SchemaVersion, m.inv.Taken = inventory.Kind, inventory.SchemaVersion, time.Now().UTC()
+	var b bytes.Buffer
+	if err := m.inv.WriteJSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	back, err := inventory.Read(bytes.NewReader(b.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(a, back.Applications); d != "" {
+		t.Errorf("through JSON (-want +got):\n%s", d)
+	}
+	for _, bad := range []string{`"library":99`, `"symbols":[77]`} {
+		key, _, _ := strings.Cut(bad, ":")
+		text := b.String()
+		i := strings.Index(text, `"imports":`)
+		j := strings.Index(text[i:], key+":") + i
+		end := j + strings.IndexAny(text[j+len(key)+2:], ",}]") + len(key) + 2
+		if strings.HasSuffix(bad, "]") {
+			end = j + strings.IndexByte(text[j:], ']') + 1
+		}
+		if _, err := inventory.Read(strings.NewReader(text[:j] + bad + text[end:])); err == nil || !strings.Contains(err.Error(), "imports") {
+			t.Errorf("%s is read: %v", bad, err)
+		}
+	}
+}
+
+// TestApplicationsLacking is a program whose library has changed since.
+func TestApplicationsLacking(t *testing.T) {
+	m := newImage(t)
+	m.build()
+	if err := os.Rename(m.path("opt/app/lib"), m.path("opt/app/other")); err != nil {
+		t.Fatal(err)
+	}
+	src := t.TempDir()
+	if err := os.WriteFile(filepath.Join(src, "x.c"), []byte("int dist_unused(void) { return 1; }"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(src, "x.map"), []byte("DIST_2 { global: dist_unused; };"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	m.gcc(src, "-shared", "-fPIC", "-nostdlib", "-Wl,-soname,libdist.so.1", "-Wl,--version-script=x.map", "-o", m.path("usr/lib64/libdist.so.1"), "x.c")
+	app := application(t, m.read(), "/opt/app/bin/app")
+	want := []inventory.LibraryNeed{
+		{Soname: "libown.so", Path: "/opt/app/other/libown.so", Beside: true},
+		{Soname: "libdist.so.1", Versions: []string{"DIST_1"}, Lacks: []string{"DIST_1"}, Path: "/usr/lib64/libdist.so.1", Package: "dist-1-1.x86_64"},
+	}
+	if d := cmp.Diff(want, app.Needs); d != "" {
+		t.Errorf("needs (-want +got):\n%s", d)
+	}
+}
+
+// TestApplicationsHostileTree puts everything in the way of a walk.
+func TestApplicationsHostileTree(t *testing.T) {
+	m := newImage(t)
+	m.build()
+	if err := os.MkdirAll(m.path("srv/odd"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.Symlink("loop", m.path("srv/odd/loop")))
+	must(os.Symlink(".", m.path("srv/odd/here")))
+	must(os.Symlink("../../data", m.path("srv/odd/data")))
+	must(os.Symlink("/", m.path("srv/odd/root")))
+	must(unix.Mkfifo(m.path("srv/odd/fifo"), 0o600))
+	l, err := net.Listen("unix", m.path("srv/odd/socket"))
+	must(err)
+	defer l.Close()
+	m.write("srv/odd/cut", "\x7fELF\x02\x01\x01")
+	good, err := os.ReadFile(m.path("opt/app/bin/app"))
+	must(err)
+	m.write("srv/odd/half", string(good[:len(good)/2]))
+	m.write("srv/odd/big", string(good[:200]))
+	must(os.Truncate(m.path("srv/odd/big"), 5<<30)) // sparse
+	m.write("srv/odd/-rf\nnewline\xff", string(good))
+	deep := "srv/deep"
+	for range 260 {
+		deep += "/d"
+	}
+	must(os.MkdirAll(m.path(deep), 0o755))
+	m.write("etc/systemd/system/odd.service", "[Service]\nExecStart=/srv/odd/fifo\nExecStart=/srv/odd/loop\n"+strings.Repeat("ExecStart=/nowhere\n", 100))
+	done := make(chan *inventory.Applications, 1)
+	go func() { done <- m.read() }()
+	var a *inventory.Applications
+	select {
+	case a = <-done:
+	case <-time.After(time.Minute):
+		t.Fatal("the walk hangs")
+	}
+	text := fmt.Sprintf("%q", a.Skipped)
+	for _, want := range []string{"fifo", "socket", "a pipe, socket or device", "half", "corrupt ELF file", "folders deep", "srv/odd/data -> /data", "too many levels"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not told: %s", want, text)
+		}
+	}
+	if !slices.ContainsFunc(paths(a), func(p string) bool { return strings.HasPrefix(p, "/srv/odd/-rf") }) {
+		t.Errorf("the file with the odd name is missing: %q", paths(a))
+	}
+	if _, err := json.Marshal(a); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestApplicationsMounts does not enter made-up and foreign file systems.
+func TestApplicationsMounts(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("skipped: mounting needs root")
+	}
+	m := newImage(t)
+	m.build()
+	for _, d := range []string{"srv/proc", "srv/again"} {
+		if err := os.MkdirAll(m.path(d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := unix.Mount("proc", m.path("srv/proc"), "proc", 0, ""); err != nil {
+		t.Skipf("skipped: cannot mount: %v", err)
+	}
+	defer unix.Unmount(m.path("srv/proc"), unix.MNT_DETACH)
+	if err := unix.Mount(m.path("opt"), m.path("srv/again"), "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(m.path("srv/again"), unix.MNT_DETACH)
+	a := m.read()
+	if text := fmt.Sprintf("%q", a.Skipped); !strings.Contains(text, "/srv/proc") || !strings.Contains(text, "proc") {
+		t.Errorf("the mount is not told: %s", text)
+	}
+	if d := cmp.Diff([]string{"/opt/app/bin/app", "/opt/app/lib/libown.so", "/opt/vendor/lib/plug.so"}, paths(a)); d != "" {
+		t.Errorf("files (-want +got):\n%s", d)
+	}
+}
+
+// TestApplicationsRuntimes finds native modules of interpreters.
+func TestApplicationsRuntimes(t *testing.T) {
+	m := newImage(t)
+	m.build()
+	src := t.TempDir()
+	for name, text := range map[string]string{
+		"python.c": "void *PyModule_Create2(void *, int); int dist_fn(void); void *PyInit_x(void) { dist_fn(); return PyModule_Create2(0, 3); }",
+		"ruby.c":   "void rb_define_method(void); int dist_fn(void); void Init_x(void) { dist_fn(); rb_define_method(); }",
+		"node.c":   "int dist_fn(void); void node_register_module_v83(void) { dist_fn(); }",
+	} {
+		if err := os.WriteFile(filepath.Join(src, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for out, source := range map[string]string{
+		"usr/local/lib64/python3.6/site-packages/x/_x.cpython-36m-x86_64-linux-gnu.so": "python.c",
+		"usr/local/lib64/python3.6/site-packages/y.so":                                 "python.c",
+		"opt/bundle/_z.cpython-311-x86_64-linux-gnu.so":                                "python.c",
+		"usr/local/lib64/gems/ruby/extensions/x86_64-linux/2.5.0/x-1/x.so":             "ruby.c",
+		"srv/app/node_modules/x/build/Release/x.node":                                  "node.c",
+	} {
+		if err := os.MkdirAll(filepath.Dir(m.path(out)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		m.gcc(src, "-shared", "-fPIC", "-nostdlib", "-Wl,--allow-shlib-undefined", "-o", m.path(out), source, "-L"+m.path("usr/lib64"), "-ldist")
+	}
+	m.owns("centos", "python36", "/usr/bin/python3.6")
+	p := &m.inv.Packages[len(m.inv.Packages)-1]
+	p.ModuleLabel = "python36:3.6:8010020190614123456:abcdef"
+	p.Provides = []rpmver.Dep{{Name: "python(abi)", Flags: rpmver.Equal, EVR: rpmver.EVR{Version: "3.6"}}}
+	a := m.read()
+	want := []inventory.Runtime{
+		{Kind: "node", Version: "83", Dep: "nodejs(abi) = 83", Modules: 1, Examples: []string{"/srv/app/node_modules/x/build/Release/x.node"}},
+		{Kind: "python", Version: "3.6", Dep: "python(abi) = 3.6", Package: "python36-1-1.x86_64", Stream: "python36:3.6", Modules: 2, Examples: []string{
+			"/usr/local/lib64/python3.6/site-packages/x/_x.cpython-36m-x86_64-linux-gnu.so", "/usr/local/lib64/python3.6/site-packages/y.so"}},
+		{Kind: "ruby", Version: "2.5", Modules: 1, Examples: []string{"/usr/local/lib64/gems/ruby/extensions/x86_64-linux/2.5.0/x-1/x.so"}},
+	}
+	if d := cmp.Diff(want, a.Runtimes); d != "" {
+		t.Errorf("runtimes (-want +got):\n%s", d)
+	}
+}
