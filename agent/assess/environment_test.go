@@ -8,6 +8,7 @@ import (
 	"github.com/almamigrate/almamigrate/agent/assess"
 	"github.com/almamigrate/almamigrate/agent/inventory"
 	"github.com/almamigrate/almamigrate/pkg/boot"
+	"github.com/almamigrate/almamigrate/pkg/luks"
 )
 
 const (
@@ -252,6 +253,34 @@ func init() {
 	add("luks by passphrase", ready, env(func(e *inventory.Environment) {
 		e.Crypt = []inventory.CryptVolume{{Name: "luks-root", Source: "UUID=1"}}
 	}))
+
+	sealed := func(change func(*inventory.CryptVolume), tokens ...luks.Token) func(*world) {
+		return env(func(e *inventory.Environment) {
+			v := inventory.CryptVolume{Name: "luks-root", Source: "UUID=1", Device: "/dev/sda3", Header: &luks.Header{Version: 2, Keyslots: []int{0, 1}, Tokens: tokens}}
+			if change != nil {
+				change(&v)
+			}
+			e.Crypt = []inventory.CryptVolume{v}
+		})
+	}
+	tpm := func(pcrs ...int) luks.Token {
+		return luks.Token{Type: "systemd-tpm2", Keyslots: []int{1}, Unlock: []luks.Unlock{{Kind: "tpm2", PCRs: pcrs}}}
+	}
+	tang := luks.Token{Type: "clevis", Keyslots: []int{1}, Unlock: []luks.Unlock{{Kind: "tang", URL: "http://tang"}}}
+	policy := func(needed int) luks.Token {
+		return luks.Token{Type: "clevis", Keyslots: []int{1}, Unlock: []luks.Unlock{{Kind: "tang", OneOf: 2, Needed: needed}, {Kind: "tpm2", PCRs: []int{4}, OneOf: 2, Needed: needed}}}
+	}
+	add("luks, bound to the boot programs", warn, sealed(nil, tpm(0, 4)), "warning boot.sealed-key")
+	add("luks, bound to the firmware only", ready, sealed(nil, tpm(0, 2)), "info boot.sealed-key")
+	add("luks, tang", ready, sealed(nil, tang), "info boot.sealed-key")
+	add("luks, tang beside the TPM", ready, sealed(nil, tpm(4), tang), "info boot.sealed-key")
+	add("luks, one of TPM and tang", ready, sealed(nil, policy(1)), "info boot.sealed-key")
+	add("luks, both TPM and tang", warn, sealed(nil, policy(2)), "warning boot.sealed-key")
+	add("luks, a signed policy", warn, sealed(nil, luks.Token{Type: "systemd-tpm2", Unlock: []luks.Unlock{{Kind: "tpm2", Signed: []int{4}}}}), "warning boot.sealed-key")
+	add("luks, a binding that cannot be read", warn, sealed(nil, luks.Token{Type: "clevis", Keyslots: []int{1}, Problem: "damaged"}), "warning boot.sealed-key")
+	add("luks, no passphrase", blocked, sealed(func(v *inventory.CryptVolume) { v.Header.Keyslots = []int{1} }, tpm(7)), "blocker boot.sealed-key")
+	add("luks, a recovery key", warn, sealed(func(v *inventory.CryptVolume) { v.Header.Keyslots = []int{1, 2} }, tpm(7), luks.Token{Type: "systemd-recovery", Keyslots: []int{2}}), "warning boot.sealed-key")
+	add("luks, fido2", ready, sealed(nil, luks.Token{Type: "systemd-fido2", Keyslots: []int{1}}))
 
 	// Space.
 	add("boot too small", blocked, func(w *world) {

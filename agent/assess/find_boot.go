@@ -409,37 +409,3 @@ func (a *assessor) findFirmwareEntries(mounted []boot.ESP) {
 		Remedy: Remedy{Text: "see what the firmware would start", Command: "efibootmgr -v"},
 	})
 }
-
-// findSealed warns of keys that are bound to what was measured at boot.
-func (a *assessor) findSealed() {
-	var res []Resource
-	for _, v := range a.inv.Environment.Crypt {
-		if strings.Contains(v.Options, "tpm2-device=") {
-			res = append(res, Resource{"device", v.Name, "crypttab: " + v.Options})
-		}
-	}
-	sure := len(res) > 0
-	for i := range a.inv.Packages {
-		switch p := &a.inv.Packages[i]; p.Name {
-		case "clevis-luks", "clevis-dracut", "clevis-systemd":
-			if len(a.inv.Environment.Crypt) > 0 {
-				res = append(res, Resource{"package", p.NEVRA().String(), "may unlock with the TPM or over the network"})
-			}
-		}
-	}
-	if len(res) == 0 {
-		return
-	}
-	f := Finding{
-		ID: idBootSealed, Severity: Warning, Resources: res,
-		Title:  "an encrypted volume may be unlocked by clevis",
-		Detail: "Which way is written in the volume's header, which is not read here. If it is the TPM, new shim, grub and kernel change what it is bound to, and the volume asks for its passphrase.",
-		Remedy: Remedy{Text: "have the passphrase at hand and see how it is bound", Command: "clevis luks list -d DEVICE"},
-	}
-	if sure {
-		f.Title = "an encrypted volume is unlocked by the TPM"
-		f.Detail = "Its key may be bound to measurements of shim, grub, kernel and Secure Boot state (the bound registers are in the volume's header, which is not read here). New ones change these, and the volume asks for its passphrase at the next boot."
-		f.Remedy = Remedy{Text: "have the passphrase at hand, and enrol again after the reboot", Command: "systemd-cryptenroll --wipe-slot=tpm2 --tpm2-device=auto DEVICE"}
-	}
-	a.raise(f)
-}

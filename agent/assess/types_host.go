@@ -238,10 +238,10 @@ var hostFindingTypes = []FindingType{
 		Action:  "Find out where they come from and whether they are still needed.",
 	},
 	{
-		ID: idBootSealed, Title: "Disk keys may be bound to the boot", Severities: []Severity{Warning},
-		Meaning: "crypttab unlocks a volume by the TPM, or clevis is installed and volumes are encrypted. What a key is bound to stands in the volume's header, which the check does not read.",
+		ID: idBootSealed, Title: "Disk keys may be bound to the boot", Severities: []Severity{Warning, Blocker, Info},
+		Meaning: "A LUKS volume has a token that unlocks it by the TPM (systemd-cryptenroll, clevis), by a Tang server, or both. The volume's header says which registers of the TPM the key is bound to. 4, 8 and 9 change with every new shim, GRUB or kernel; 7 changes with the vendor's key where Secure Boot is on; 1 with boot entries on many firmwares; 0 and 2 do not. It is for information where a way goes on to work, and a blocker where no keyslot is left for a person. Where the header could not be read (crypttab names the TPM, or clevis is installed) it is a warning.",
 		Why:     "New boot programs change the measurements: the volume then asks for its passphrase, and a host without a console waits for ever.",
-		Action:  "Have the passphrase and a console at hand; enrol the TPM again after the reboot.",
+		Action:  "Have the passphrase and a console at hand; bind the key anew after the reboot with the command that the finding gives.",
 	},
 	{
 		ID: idBootFull, Title: "/boot is too small for the new kernel", Severities: []Severity{Blocker, Warning},

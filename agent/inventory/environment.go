@@ -34,7 +34,7 @@ type Environment struct {
 	FIPSPolicy   string             `json:"fips_policy,omitempty"` // /etc/crypto-policies/config, e.g. "DEFAULT"
 	Management   []Management       `json:"management,omitempty"`
 	Panels       []Panel            `json:"panels,omitempty"`
-	Crypt        []CryptVolume      `json:"crypt,omitempty"` // /etc/crypttab
+	Crypt        []CryptVolume      `json:"crypt,omitempty"` // /etc/crypttab, and active mappings
 	Alternatives []Alternative      `json:"alternatives,omitempty"`
 	PackageTools []PackageTool      `json:"package_tools,omitempty"` // rpm, dnf, yum at work; live
 	Started      int64              `json:"started,omitempty"`       // when process 1 started, seconds since 1970; live
@@ -166,13 +166,6 @@ type Panel struct {
 	Path    string `json:"path"` // what it was recognised by
 }
 
-// CryptVolume is a line of crypttab(5), without the key.
-type CryptVolume struct {
-	Name    string `json:"name"`
-	Source  string `json:"source"`
-	Options string `json:"options,omitempty"`
-}
-
 // Alternative is a link of alternatives(8).
 type Alternative struct {
 	Name   string `json:"name"`
@@ -219,7 +212,7 @@ func (t *taker) environment(live bool) {
 	x.selinux()
 	x.managers()
 	x.panels()
-	x.crypttab()
+	x.crypt()
 	x.alternatives()
 	if live {
 		x.container()
@@ -367,20 +360,6 @@ func (x *reader) panels() {
 			version, _, _ = strings.Cut(version, "\n")
 		}
 		x.env.Panels = append(x.env.Panels, Panel{Name: p.Name, Version: version, Path: p.Marker})
-	}
-}
-
-func (x *reader) crypttab() {
-	for _, l := range x.lines("/etc/crypttab") {
-		f := strings.Fields(l)
-		if len(f) < 2 {
-			continue
-		}
-		v := CryptVolume{Name: f[0], Source: f[1]}
-		if len(f) > 3 {
-			v.Options = f[3]
-		}
-		x.env.Crypt = append(x.env.Crypt, v)
 	}
 }
 

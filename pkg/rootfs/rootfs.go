@@ -113,6 +113,16 @@ func split(name string) []string {
 // OpenFile opens a regular file for reading. Its access time stays as it is
 // where the system permits that.
 func (r *Root) OpenFile(name string) (*os.File, error) {
+	return r.openAs(name, fs.FileMode.IsRegular)
+}
+
+// OpenDevice is OpenFile for what holds a file system or a volume: a block
+// device, or a regular file in its place.
+func (r *Root) OpenDevice(name string) (*os.File, error) {
+	return r.openAs(name, func(m fs.FileMode) bool { return m.IsRegular() || m.Type() == fs.ModeDevice })
+}
+
+func (r *Root) openAs(name string, good func(fs.FileMode) bool) (*os.File, error) {
 	real, err := r.Resolve(name)
 	if err != nil {
 		return nil, err
@@ -127,7 +137,7 @@ func (r *Root) OpenFile(name string) (*os.File, error) {
 		return nil, err
 	}
 	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
+	if err == nil && !good(info.Mode()) {
 		err = &fs.PathError{Op: "open", Path: name, Err: ErrNotRegular}
 	}
 	if err != nil {

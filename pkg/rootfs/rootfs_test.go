@@ -103,3 +103,33 @@ func TestWhole(t *testing.T) {
 		t.Error("a file was listed")
 	}
 }
+
+// A device is opened where one is asked for, and only a block device.
+func TestOpenDevice(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "image"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mknod(filepath.Join(dir, "null"), syscall.S_IFCHR|0o600, 1<<8|3); err != nil {
+		t.Logf("no device can be made here: %v", err)
+	}
+	r, err := rootfs.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	f, err := r.OpenDevice("image")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = f.Close()
+	for _, n := range []string{"fifo", "null", "."} {
+		if f, err := r.OpenDevice(n); err == nil {
+			t.Errorf("%s was opened", n)
+			_ = f.Close()
+		}
+	}
+}
