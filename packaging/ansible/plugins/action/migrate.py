@@ -13,6 +13,8 @@ from ansible_collections.almamigrate.agent.plugins.plugin_utils.agent import (
 class ActionModule(AgentAction):
     ARGUMENTS = {
         "depth": {"type": "str", "default": "branding", "choices": ["branding", "full"]},
+        "rollback_depth": {"type": "str", "choices": ["full", "branding", "none"]},
+        "accept_no_rollback": {"type": "bool", "default": False},
         "mirror": {"type": "str"},
         "repos": {"type": "dict", "default": {}},
         "override": {"type": "list", "elements": "str", "default": []},
@@ -34,7 +36,7 @@ class ActionModule(AgentAction):
             if now["state"] in ("done", "committed"):
                 return self.finish(args, None, now, 0)
             before = now
-        if before["state"] in ("done", "committed"):
+        if before["state"] in ("done", "committed") and (args["depth"] == "branding" or self.depth_of(before) == "full"):
             return self.unchanged(before, "migrated already: %s" % before.get("title", ""))
         if before["state"] == "pending":
             return self.resume(args, before)
@@ -43,7 +45,7 @@ class ActionModule(AgentAction):
                                     % (before["state"], "; ".join(before["next"])))
         if self._play_context.check_mode:
             return self.planned(args)
-        argv = ["migrate", "-y"] + self.flags(args)
+        argv = ["migrate", "-y"] + self.flags(args) + (["--accept-no-rollback"] if args["accept_no_rollback"] else [])
         if args["plan"]:
             if not os.path.isfile(args["plan"]):
                 raise AnsibleActionFail("cannot find the approved plan %s on the controller" % args["plan"])
@@ -55,6 +57,8 @@ class ActionModule(AgentAction):
 
     def flags(self, args):
         argv = ["--full"] if args["depth"] == "full" else []
+        if args["rollback_depth"] and args["depth"] == "full":
+            argv += ["--rollback-depth", args["rollback_depth"]]
         if args["mirror"]:
             argv += ["--mirror", args["mirror"]]
         for repo, url in sorted(args["repos"].items()):
@@ -108,7 +112,7 @@ class ActionModule(AgentAction):
                 reason += "; next: run it again to resume, or role almamigrate.agent.rollback"
             return dict(result, failed=True, changed=False, msg=reason, stderr=out.err if out else "")
         verify = doc.get("verify") or self.agent(["verify"]).doc or {}
-        plan = (self.agent(["changes", "show", doc["change"]]).doc or {}).get("plan") or {}
+        plan = self.plan_of(doc)
         result.update(changed=True, verify=verify, plan=lean(plan), msg="done: %s to %s" % (plan.get("host", {}).get("title", ""), plan.get("target", "")))
         if self._play_context.diff and plan:
             result["diff"] = plan_diff(plan)
@@ -117,6 +121,13 @@ class ActionModule(AgentAction):
     def unchanged(self, status, msg):
         return {"changed": False, "exit_code": EXIT_OK, "state": status["state"], "change": status.get("change"), "msg": msg,
                 "reboot_required": bool(status.get("reboot_required"))}
+
+    def plan_of(self, status):
+        """What a change set out to do."""
+        return (self.agent(["changes", "show", status["change"]]).doc or {}).get("plan") or {}
+
+    def depth_of(self, status):
+        return self.plan_of(status).get("depth")
 
     def is_almalinux(self):
         out = self.agent(["inventory"])

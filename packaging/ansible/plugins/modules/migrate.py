@@ -26,6 +26,14 @@ options:
     type: str
     default: branding
     choices: [branding, full]
+  rollback_depth:
+    description: "With I(depth=full): how far a rollback can go, C(full) (all packages are saved), C(branding) or C(none)."
+    type: str
+    choices: [full, branding, none]
+  accept_no_rollback:
+    description: With I(rollback_depth=none), that there is no way back.
+    type: bool
+    default: false
   mirror:
     description: URL of an AlmaLinux tree. One with a password belongs into almamigrate.conf, see the role install.
     type: str
