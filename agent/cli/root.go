@@ -165,7 +165,7 @@ Start with:  almamigrate check`,
 	_ = c.MarkPersistentFlagDirname("root")
 	_ = c.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	c.AddCommand(a.checkCommand(), a.inventoryCommand(), a.explainCommand(), a.reportCommand(), a.timerCommand(), a.bundleCommand(), a.manCommand(),
-		a.planCommand(), a.migrateCommand(), a.rollbackCommand(), a.statusCommand(), a.verifyCommand(), a.changesCommand())
+		a.planCommand(), a.migrateCommand(), a.rollbackCommand(), a.statusCommand(), a.verifyCommand(), a.changesCommand(), a.fleetCommand())
 	var codes strings.Builder
 	for _, e := range exitCodes {
 		fmt.Fprintf(&codes, "  %3d  %s\n", e.Code, e.Text)

@@ -111,3 +111,7 @@ func WriteFindingTypesJSON(w io.Writer, types []assess.FindingType) error {
 		Findings      []assess.FindingType `json:"findings"`
 	}{FindingsKind, SchemaVersion, types})
 }
+
+// WriteDocument writes a document of another room as all documents are
+// written: indented, without characters that a terminal acts upon.
+func WriteDocument(w io.Writer, doc any) error { return writeJSON(w, doc) }

@@ -16,17 +16,26 @@ import (
 //go:embed page.html.tmpl
 var pageText string
 
+//go:embed page.css
+var pageStyle string
+
 // pageTemplate is parsed at the first use: no other command pays for it.
-var pageTemplate = sync.OnceValues(func() (*template.Template, error) {
+var pageTemplate = sync.OnceValues(func() (*template.Template, error) { return NewPage(pageText) })
+
+// NewPage parses the template of a page that looks like the report's: with its
+// style as {{style}}, and functions that make text from outside safe to look
+// at (html/template makes it safe to parse).
+func NewPage(text string) (*template.Template, error) {
 	return template.New("page").Funcs(template.FuncMap{
+		"style": func() template.CSS { return template.CSS(pageStyle) }, //nolint:gosec // our own text
 		"s":     func(v any) string { return Safe(fmt.Sprint(v)) },
 		"time":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
 		"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"mib":   func(n any) string { return mib(n) },
 		"class": severityClass,
 		"join":  func(l []string) string { return Safe(strings.Join(l, ", ")) },
-	}).Parse(pageText)
-})
+	}).Parse(text)
+}
 
 // mib writes a number of bytes in MiB.
 func mib(n any) string {
