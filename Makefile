@@ -21,7 +21,7 @@ RPMARCHES ?= $(shell uname -m)
 LINT     := $(firstword $(wildcard bin/tools/golangci-lint) $(shell type -P golangci-lint 2>/dev/null))
 
 .DEFAULT_GOAL := build
-.PHONY: help build build-all reproducible check lint tools test test-systemd demo fuzz bench perf cover man completions source dist rpm rpmlint install install-files clean lab-down
+.PHONY: help build build-all reproducible check lint tools test test-systemd test-fleet demo fuzz bench perf cover man completions source dist rpm rpmlint install install-files clean lab-down
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,19 @@ test-systemd: build ## the tests in hosts with a real systemd, all of them and n
 	test/lab/lab deps
 	test/lab/nspawn deps
 	ALMAMIGRATE_LAB=1 ALMAMIGRATE_LAB_SYSTEMD=1 $(GO) test -count=1 -v -timeout 15m -run '^TestSystemd' ./test/e2e/
+
+boot-crash: build ## full migrations killed at the fault points of booting, and what keeps a host from booting (CRASH=all: every point); needs root
+	test/lab/lab deps
+	ALMAMIGRATE_LAB=1 ALMAMIGRATE_CRASH=$(or $(CRASH),sample) $(GO) test -count=1 -v -timeout 60m -run '^TestBoot' ./test/e2e/
+
+efi-guest: ## boot entries in a machine with real UEFI firmware, with efibootmgr as the oracle; some minutes; needs root
+	test/lab/efi-guest
+
+test-fleet: build ## a fleet by ssh and real Ansible: rollouts that fail, resume, reboot, and lose their connection; needs root
+	test/lab/lab deps
+	test/lab/nspawn deps
+	test/lab/sshd deps
+	ALMAMIGRATE_LAB=1 ALMAMIGRATE_LAB_SYSTEMD=1 ALMAMIGRATE_LAB_FLEET=1 $(GO) test -count=1 -v -timeout 30m -run '^(TestAnsible|TestFleet|TestSystemdSSHCut)' ./test/e2e/
 
 demo: build ## EL8 and EL9 look-alike hosts become AlmaLinux and what they were again (or DISTRO=rocky MAJOR=9); without root: check --demo
 	@DISTRO="$(DISTRO)" MAJOR="$(MAJOR)" test/demo
