@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+import zlib
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import distros  # noqa: E402
@@ -177,7 +178,7 @@ class World:
                 mine = sorted({p.filename for p in pkgs if p.repo == r.kind})
                 path = r.path.replace("$releasever", str(d.major)).replace("$stream", f"{d.major}-stream")
                 self.repo(path, rpms, mine, keyid, packages.modules_yaml(d, docs, default) if r.kind == "appstream" else "",
-                          advisories(d, pkgs) if d.id == "alma" and r.kind == "baseos" else "")
+                          advisories(d, pkgs, r.kind) if d.id == "alma" and r.kind in ("baseos", "appstream") else "")
             if d.id == "alma":
                 self._put(os.path.join(self.www, "almalinux", f"RPM-GPG-KEY-AlmaLinux-{d.major}"), self.public(ident))
             self.describe(d.part, pkgs, ident, d, docs)
@@ -222,15 +223,36 @@ class World:
                       "/etc/pki/entitlement/1234567890-key.pem": "key", "/etc/pki/consumer/cert.pem": "certificate"} if d.id == "rhel" else {}}, indent=1))
 
 
-def advisories(d, pkgs):
-    p = next(p for p in pkgs if p.name == "authselect")
-    return f"""<?xml version="1.0" encoding="UTF-8"?>
-<updates><update from="packager@almalinux.invalid" status="final" type="security" version="4"><id>ALSA-2024:0001</id>
-<title>Important: {p.name} security update</title><issued date="2024-01-02 00:00:00"/><updated date="2024-01-02 00:00:00"/>
-<severity>Important</severity><release>AlmaLinux {d.major}</release><summary>{p.name}</summary><description>lab</description>
-<references><reference href="https://example.invalid/CVE-2024-0001" id="CVE-2024-0001" type="cve" title="CVE-2024-0001"/></references>
-<pkglist><collection short="baseos"><name>baseos</name><package name="{p.name}" version="{p.version}" release="{p.release}" epoch="{p.epoch}" arch="{p.arch}" src="{p.name}-{p.version}-{p.release}.src.rpm"><filename>{p.filename}</filename></package></collection></pkglist></update></updates>
-"""
+def advisories(d, pkgs, kind):
+    """AlmaLinux's updateinfo.xml of one repository: an advisory for each source, of a type and severity that its name gives.
+    Of every eleventh, what mends it is not in the repository yet. ALSA-2024:0001 is in both repositories."""
+    groups = {}
+    for p in pkgs:
+        if p.repo == kind:
+            groups.setdefault((p.source or p.name, p.label), []).append(p)
+    out = ['<?xml version="1.0" encoding="UTF-8"?>', "<updates>"]
+    for (source, label), group in sorted(groups.items()):
+        n = zlib.crc32((source + label).encode())
+        what = "security" if n % 20 < 12 else "bugfix" if n % 20 < 17 else "enhancement"
+        severity = ("Critical", "Important", "Moderate", "Low")[n // 20 % 4] if what == "security" else "None"
+        ident = {"security": "ALSA", "bugfix": "ALBA", "enhancement": "ALEA"}[what] + f"-2024:{n % 9000 + 1000}{len(out) % 10}"
+        if source in ("authselect", "nginx"):
+            ident, what, severity = "ALSA-2024:0001", "security", "Important"
+        late = ".1" if n % 11 == 0 else ""
+        refs = f'<reference href="https://example.invalid/x" id="CVE-2024-{n % 90000 + 10000}" type="cve" title="x"/>' if what == "security" else ""
+        module = ""
+        if label:
+            name, stream, version, context = label.split(":")
+            module = f'<module name="{name}" stream="{stream}" version="{version}" context="{context}" arch="{ARCH}"/>'
+        boot = "<reboot_suggested>True</reboot_suggested>" if source.startswith("kernel") else ""
+        packages_ = "".join(
+            f'<package name="{p.name}" version="{p.version}" release="{p.release}{late}" epoch="{p.epoch}" arch="{p.arch}" src="{source}.src.rpm">'
+            f"<filename>{p.filename}</filename>{boot}</package>" for p in sorted(group, key=lambda p: p.filename))
+        out.append(f"""<update from="packager@almalinux.invalid" status="final" type="{what}" version="4"><id>{ident}</id>
+<title>{severity}: {source} {what} update</title><issued date="2024-01-{n % 28 + 1:02d} 00:00:00"/><updated date="2024-02-01 00:00:00"/>
+<severity>{severity}</severity><release>AlmaLinux {d.major}</release><summary>{source}</summary><description>lab</description>
+<references>{refs}</references><pkglist><collection short="{kind}"><name>{kind}</name>{module}{packages_}</collection></pkglist></update>""")
+    return "\n".join(out + ["</updates>", ""])
 
 
 def main():
