@@ -79,7 +79,7 @@ func (a *assessor) findLoader() {
 		a.raise(Finding{
 			ID: idBootGrubConfig, Severity: Warning, Resources: []Resource{{"file", l.Config, l.ConfigProblem}},
 			Title:  "GRUB's configuration is not whole: " + l.ConfigProblem,
-			Detail: "The host may stop at GRUB's prompt at the next boot.",
+			Detail: "The host may stop at GRUB's prompt at the next boot. grub2-script-check " + shellWord(l.Config) + " says where it is wrong.",
 			Remedy: Remedy{Text: "make it anew", Command: "grub2-mkconfig -o " + shellWord(l.Config)},
 		})
 	}
@@ -108,6 +108,15 @@ func (a *assessor) findEntries() {
 		})
 		return
 	}
+	if !l.BLS && !l.Chained && !l.Disabled && len(l.Entries) > 0 {
+		a.raise(Finding{
+			ID: idBootEntriesUnread, Severity: Warning, Resources: []Resource{{"file", l.Config, "no blscfg"}},
+			Title:  "GRUB's configuration does not read the boot entries",
+			Detail: fmt.Sprintf("The kernels' packages make entries in /boot/loader/entries, where there %s, and %s has a fixed list of its own: AlmaLinux's kernel would not be in the menu, and the old one would start.", verb(len(l.Entries), "is one", fmt.Sprintf("are %d", len(l.Entries))), l.Config),
+			Remedy: Remedy{Text: "make the configuration anew, so that it reads them", Command: "grub2-mkconfig -o " + shellWord(l.Config)},
+		})
+	}
+	a.findKernelEntry()
 	var broken []Resource
 	ids := map[string]bool{}
 	for _, e := range l.Entries {
@@ -146,6 +155,26 @@ func (a *assessor) findEntries() {
 			Remedy: Remedy{Text: "make the entries anew, then remove the old ones", Command: "ls /boot/loader/entries; cat /etc/machine-id"},
 		})
 	}
+}
+
+// findKernelEntry looks whether the kernel that runs could be started again: it
+// is the way back if the new one does not start.
+func (a *assessor) findKernelEntry() {
+	l, run := a.inv.Environment.Loader, a.runningKernel()
+	if !l.BLS || run == nil || !a.inv.Host.Live {
+		return
+	}
+	for _, e := range l.Entries {
+		if e.Version == run.Release || strings.HasSuffix(e.Linux, "-"+run.Release) {
+			return
+		}
+	}
+	a.raise(Finding{
+		ID: idBootEntryMissing, Severity: Warning, Resources: []Resource{{"package", run.Package, run.Release}},
+		Title:  "the running kernel has no boot entry",
+		Detail: "None of the entries in /boot/loader/entries is of " + run.Release + ": it could not be chosen, should AlmaLinux's kernel not start.",
+		Remedy: Remedy{Text: "make its entry", Command: "kernel-install add " + shellWord(run.Release) + " /lib/modules/" + shellWord(run.Release) + "/vmlinuz"},
+	})
 }
 
 // findDefault looks at which kernel the next boot starts.

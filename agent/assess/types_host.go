@@ -34,6 +34,8 @@ const (
 	idBootNoFirmwareEntry = "boot.no-firmware-entry"
 	idBootLoaderUnowned   = "boot.loader-unowned"
 	idBootSealed          = "boot.sealed-key"
+	idBootEntriesUnread   = "boot.entries-unread"
+	idBootEntryMissing    = "boot.entry-missing"
 	idBootFull            = "boot.full"
 
 	idSpaceShort  = "space.short"
@@ -236,6 +238,18 @@ var hostFindingTypes = []FindingType{
 		Meaning: "shim or grub files on the ESP belong to no installed package, or to another vendor's that stays.",
 		Why:     "The move does not replace them; if the firmware starts them, they may refuse AlmaLinux's kernel under Secure Boot.",
 		Action:  "Find out where they come from and whether they are still needed.",
+	},
+	{
+		ID: idBootEntriesUnread, Title: "GRUB does not read the boot entries", Severities: []Severity{Warning},
+		Meaning: "There are entries in /boot/loader/entries, where the kernels' packages of EL8 and later put theirs, but GRUB's configuration has no blscfg, goes on to no other file, and /etc/default/grub does not say that this is meant (GRUB_ENABLE_BLSCFG=false).",
+		Why:     "A new kernel is installed, and GRUB does not show it: the host goes on to start the old one.",
+		Action:  "Make the configuration anew with grub2-mkconfig, or say GRUB_ENABLE_BLSCFG=false in /etc/default/grub and keep its list up to date yourself.",
+	},
+	{
+		ID: idBootEntryMissing, Title: "The running kernel has no boot entry", Severities: []Severity{Warning},
+		Meaning: "GRUB reads /boot/loader/entries, and none of them is of the kernel that runs now.",
+		Why:     "The running kernel is the one that is known to work here. Without an entry it cannot be chosen if AlmaLinux's does not start.",
+		Action:  "Make its entry with kernel-install before the move.",
 	},
 	{
 		ID: idBootSealed, Title: "Disk keys may be bound to the boot", Severities: []Severity{Warning, Blocker, Info},

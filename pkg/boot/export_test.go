@@ -2,3 +2,6 @@ package boot
 
 // WriteOnly writes an entry without reading it first or back.
 func WriteOnly(v *Variables, number uint16, raw []byte) error { return v.write(BootName(number), raw) }
+
+// GrubScript checks the structure of a GRUB script.
+var GrubScript = grubScript

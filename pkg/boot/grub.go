@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"sort"
 	"strings"
 
@@ -138,7 +139,8 @@ type Loader struct {
 	EnvFile       string            `json:"env_file,omitempty"` // after following links
 	Env           map[string]string `json:"env,omitempty"`
 	EnvProblem    string            `json:"env_problem,omitempty"`
-	BLS           bool              `json:"bls"` // the configuration reads /boot/loader/entries
+	BLS           bool              `json:"bls"`               // the configuration reads /boot/loader/entries
+	Chained       bool              `json:"chained,omitempty"` // it goes on to read another file
 	Entries       []BLSEntry        `json:"entries"`
 	Default       string            `json:"default,omitempty"` // saved_entry: an id, a title or a number
 	Disabled      bool              `json:"bls_disabled"`      // GRUB_ENABLE_BLSCFG=false
@@ -177,8 +179,12 @@ func configProblem(text []byte) string {
 	case !menu:
 		return "it has no entry that could be started"
 	}
-	return ""
+	return grubScript(string(text))
 }
+
+// chained finds GRUB's commands that read another file, but for those in
+// grub2-mkconfig's own custom.cfg and os-prober parts, which are beside entries.
+var chained = regexp.MustCompile(`(?m)^[ \t]*(configfile|chainloader|normal)[ \t]`)
 
 // ReadLoader reads the boot loader's configuration.
 func ReadLoader(r *rootfs.Root) (Loader, error) {
@@ -211,6 +217,7 @@ func ReadLoader(r *rootfs.Root) (Loader, error) {
 	if l.Kind == "grub2" {
 		l.ConfigProblem = configProblem(text)
 	}
+	l.Chained = chained.Match(text)
 	l.BLS = bytes.Contains(text, []byte("blscfg")) || l.Kind == "zipl" || l.Kind == "systemd-boot"
 	if data, err := r.ReadFile("/etc/default/grub", maxBootFile); err == nil {
 		sc := bufio.NewScanner(bytes.NewReader(data))
