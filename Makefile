@@ -21,7 +21,7 @@ RPMARCHES ?= $(shell uname -m)
 LINT     := $(firstword $(wildcard bin/tools/golangci-lint) $(shell type -P golangci-lint 2>/dev/null))
 
 .DEFAULT_GOAL := build
-.PHONY: help build build-all reproducible check lint tools test test-systemd test-fleet demo fuzz bench perf cover man completions source dist rpm rpmlint install install-files clean lab-down
+.PHONY: help build build-all reproducible check lint tools test test-systemd test-fleet boot-crash efi-guest demo fuzz bench perf cover man completions source dist rpm rpmlint install install-files clean lab-down
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
