@@ -186,7 +186,7 @@ func (f *Fleet) writeWaves(t *report.TextPage, rows func(int) int, more func(int
 	if len(f.Waves) > 0 {
 		t.Heading("Waves, by likeness: canaries are one host of each kind")
 		for _, w := range f.Waves {
-			t.Wrap(fmt.Sprintf("  %-8s %9s  ", w.Name, count(len(w.Hosts), "host")), "%s", someHosts(w.Hosts[:min(len(w.Hosts), rows(len(w.Hosts)))], len(w.Hosts)))
+			t.Wrap(fmt.Sprintf("  %-8s %9s  ", w.Name, count(len(w.Hosts), "host")), "%s", someHosts(shown(w.Hosts, rows), len(w.Hosts)))
 		}
 	}
 	var held []Group
@@ -202,7 +202,7 @@ func (f *Fleet) writeWaves(t *report.TextPage, rows func(int) int, more func(int
 			if len(g.Findings) > 0 {
 				why += " by " + strings.Join(g.Findings, ", ")
 			}
-			t.Wrap(fmt.Sprintf("%7s  ", count(len(g.Hosts), "host")), "%s: %s", why, someHosts(g.Hosts[:min(len(g.Hosts), maxExamples)], len(g.Hosts)))
+			t.Wrap(fmt.Sprintf("%7s  ", count(len(g.Hosts), "host")), "%s: %s", why, someHosts(shown(g.Hosts, rows), len(g.Hosts)))
 		}
 		more(len(held), "groups")
 	}
@@ -215,6 +215,14 @@ func (f *Fleet) writeWaves(t *report.TextPage, rows func(int) int, more func(int
 	case f.Summary.Hosts == 0:
 		t.Wrap("Next: ", "on a host: almamigrate check --json > HOST.json")
 	}
+}
+
+// shown are the names that there is room for.
+func shown(list []string, rows func(int) int) []string {
+	if n := rows(len(list)); n < len(list) {
+		return list[:maxExamples]
+	}
+	return list
 }
 
 // someHosts lists names of which there are n.
