@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/almamigrate/almamigrate/agent/assess"
-	"github.com/almamigrate/almamigrate/agent/catalog"
 	"github.com/almamigrate/almamigrate/agent/inventory"
 	"github.com/almamigrate/almamigrate/agent/plan"
 	"github.com/almamigrate/almamigrate/agent/step"
@@ -105,15 +104,11 @@ func (a *app) makePlan(ctx context.Context, f repoFlags) (*evidence, error) {
 		opt.Repos[id] = u
 	}
 	opt.OnlyRepos = len(f.repos) > 0 && f.mirror == ""
-	keys, err := target.ReadKeys(a.cfg.Trust.ExtraKeys)
-	if err != nil {
-		return nil, &UserError{Err: err, Code: ExitUsage, Hint: "correct extra_keys in almamigrate.conf"}
-	}
-	opt.Keys = keys
-	cat, err := catalog.Load("/")
+	cat, keys, err := a.facts("/", a.cfg.Trust.ExtraKeys)
 	if err != nil {
 		return nil, err
 	}
+	opt.Keys = keys
 	inv, err := a.takeInventory(ctx, cat, inventory.Options{ExtraKeys: keys})
 	if err != nil {
 		return nil, err

@@ -55,8 +55,10 @@ func newSwap(in Input) *swap {
 func (s *swap) run() error {
 	distro, major := string(s.inv.Host.Distro), s.inv.Host.Major
 	identity := map[string]bool{}
-	for _, n := range s.in.Catalog.Identity(distro, major) {
-		identity[n] = true
+	if s.inv.Host.Distro != inventory.AlmaLinux { // what is left of another one beside AlmaLinux's is found by its role
+		for _, n := range s.in.Catalog.Identity(distro, major) {
+			identity[n] = true
+		}
 	}
 	signer := s.releaseSigner()
 	for i := range s.inv.Packages {

@@ -146,11 +146,12 @@ func saveHeader(ctx context.Context, dir string, h *rpmhdr.Header, v *Saved) err
 	return nil
 }
 
-// beside are the packages that come without anything leaving for them.
+// beside are the packages that come without that others of their name leave:
+// kernels, also one of the very version that is there.
 func beside(p *plan.Plan) map[string]bool {
 	out := map[string]bool{}
 	for _, c := range p.Coming {
-		if c.Kind == string(assess.MoveBeside) {
+		if c.Kind == string(assess.MoveBeside) || c.Kind == string(assess.MoveRebuild) && strings.HasPrefix(c.Name, "kernel") {
 			out[c.NEVRA] = true
 		}
 	}
