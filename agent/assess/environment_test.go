@@ -192,7 +192,9 @@ func init() {
 	add("grub.cfg does not read the entries", warn, env(func(e *inventory.Environment) { e.Loader.BLS = false }), "warning boot.entries-unread")
 	add("grub.cfg goes on to another file", ready, env(func(e *inventory.Environment) { e.Loader.BLS, e.Loader.Chained = false, true }))
 	add("a list of one's own is meant", ready, env(func(e *inventory.Environment) { e.Loader.BLS, e.Loader.Disabled = false, true }))
-	add("no entry of the running kernel", warn, env(func(e *inventory.Environment) { e.Loader.Entries[0].Version, e.Loader.Entries[0].Linux = "5.5", "/vmlinuz-5.5" }), "warning boot.default-other", "warning boot.entry-missing")
+	add("no entry of the running kernel", warn, env(func(e *inventory.Environment) {
+		e.Loader.Entries[0].Version, e.Loader.Entries[0].Linux = "5.5", "/vmlinuz-5.5"
+	}), "warning boot.default-other", "warning boot.entry-missing")
 	older := boot.BLSEntry{File: machineID + "-4.18.0-80.el8.x86_64", Machine: machineID, Version: "4.18.0-80.el8.x86_64", Linux: "/vmlinuz-4.18.0-80.el8.x86_64"}
 	add("older kernel is the default", warn, env(func(e *inventory.Environment) {
 		e.Loader.Entries, e.Loader.Default = append(e.Loader.Entries, older), older.File

@@ -30,6 +30,7 @@ func (a *assessor) findKernelModules(j *kernelJudge) {
 	a.findUnknownModules(j)
 	a.findRebuilt(j)
 	a.findForced(j)
+	a.findOtherFile(j)
 	a.findSecureBoot(j)
 }
 
@@ -367,6 +368,25 @@ func (a *assessor) findForced(j *kernelJudge) {
 			Title:  fmt.Sprintf("%s %s loaded by force: %s", plural(n, "module"), verb(n, "was", "were"), g.list()),
 			Detail: "Its version check was overridden: it was not built for the running kernel. Under another kernel the same command may crash the host, and where signatures are demanded it fails.",
 			Remedy: Remedy{Text: "find what loads it, and get a build for " + j.t.release, Command: "grep -rs " + shellWord(g.names[0]) + " /etc/modprobe.d /etc/modules-load.d /etc/rc.d /etc/systemd/system"},
+		})
+	}
+}
+
+// findOtherFile tells of modules whose file is not what was loaded: the next boot
+// loads something that has not run yet.
+func (a *assessor) findOtherFile(j *kernelJudge) {
+	var g moduleGroup
+	for i := range j.modules {
+		if m := &j.k.Modules[i]; m.LoadedSource != "" && m.FileSource != "" && m.LoadedSource != m.FileSource {
+			g.add(&j.modules[i], fmt.Sprintf("loaded: srcversion %s; %s: %s", m.LoadedSource, m.File, m.FileSource))
+		}
+	}
+	if n := len(g.names); n > 0 {
+		a.raise(Finding{
+			ID: idKmodOtherFile, Severity: Warning, Resources: g.res,
+			Title:  fmt.Sprintf("%s %s loaded from another file than the one that is there: %s", plural(n, "module"), verb(n, "was", "were"), g.list()),
+			Detail: "The sources of what runs and of the file differ: the file was replaced since, or an older copy is in the initramfs. The verdict is on the file.",
+			Remedy: Remedy{Text: "restart the host before the move, so that what is judged is what works", Command: "modinfo -F srcversion " + shellWord(g.names[0]) + "; cat /sys/module/" + shellWord(g.names[0]) + "/srcversion"},
 		})
 	}
 }

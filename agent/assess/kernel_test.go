@@ -180,6 +180,18 @@ func init() {
 		withKernel(w, m)
 		installKmod(w, "acme")
 	})
+	add("loaded from another file", assess.ReadyWithWarnings, []string{"info kmod.compatible", "info pkg.signature-unknown-key", thirdParty, "warning kmod.other-file"}, func(w *world) {
+		m := vendor("acme", "printk=0x11111111")
+		m.LoadedSource, m.FileSource = "533BB7E5866E52F63B9ACCB", "0123456789ABCDEF0123456"
+		withKernel(w, m)
+		installKmod(w, "acme")
+	})
+	add("loaded from its file", assess.Ready, []string{"info kmod.compatible", "info pkg.signature-unknown-key", thirdParty}, func(w *world) {
+		m := vendor("acme", "printk=0x11111111")
+		m.LoadedSource, m.FileSource = "533BB7E5866E52F63B9ACCB", "533BB7E5866E52F63B9ACCB"
+		withKernel(w, m)
+		installKmod(w, "acme")
+	})
 	deep := func(err error, forged bool) func(*world) {
 		return func(w *world) {
 			withKernel(w, loaded("xfs"))

@@ -13,6 +13,7 @@ const (
 	idKmodUnknown    = "kmod.unknown"
 	idKmodRebuilt    = "kmod.rebuilt"
 	idKmodForced     = "kmod.forced"
+	idKmodOtherFile  = "kmod.other-file"
 	idKmodDeep       = "kmod.deep-failed"
 
 	idHwDriver   = "hw.driver-dropped"
@@ -91,6 +92,12 @@ var kernelFindingTypes = []FindingType{
 		Meaning: "The kernel shows the taint flag F: somebody loaded the module with its version check overridden (modprobe --force, insmod -f).",
 		Why:     "It was not built for the running kernel. With another kernel the same command may crash the host.",
 		Action:  "Find the script that does it, and replace the module with a proper build.",
+	},
+	{
+		ID: idKmodOtherFile, Title: "A module was loaded from another file", Severities: []Severity{Warning},
+		Meaning: "The checksum of its sources (srcversion) that the kernel shows in /sys/module differs from that in the module's file. It is compared for out-of-tree modules, with --deep for all.",
+		Why:     "What runs is not what would be loaded at the next boot: the module was updated without a restart, or an older copy is in the initramfs. That the module works now says nothing of the file.",
+		Action:  "Restart the host before the move; where the initramfs has the old one, make it anew with dracut --force.",
 	},
 	{
 		ID: idKmodDeep, Title: "The kernel packages could not be read", Severities: []Severity{Warning, Blocker},

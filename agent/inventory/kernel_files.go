@@ -40,9 +40,35 @@ func (r *kernelReader) files() {
 			m.Owner = p.NEVRA().String()
 		}
 		if r.own(m, p) {
+			if r.t.opt.Deep && m.Loaded && m.File != "" {
+				r.compareSource(m)
+			}
 			continue
 		}
 		m.Foreign = r.foreign(m)
+		if m.Loaded {
+			m.LoadedSource, m.FileSource = r.loadedSource(m), m.Foreign.SrcVersion
+		}
+	}
+}
+
+func (r *kernelReader) loadedSource(m *KernelModule) string {
+	return clean(r.h.LoadedSource(m.Name))
+}
+
+// compareSource reads the file of one of the kernel's own modules for nothing
+// but its srcversion. A file that cannot be read is told elsewhere, if it matters.
+func (r *kernelReader) compareSource(m *KernelModule) {
+	loaded := r.loadedSource(m)
+	if loaded == "" {
+		return
+	}
+	data, err := r.h.ModuleBytes(m.File)
+	if err != nil {
+		return
+	}
+	if mod, err := kmod.ParseModule(data); err == nil {
+		m.LoadedSource, m.FileSource = loaded, clean(mod.Info.Get("srcversion"))
 	}
 }
 

@@ -26,6 +26,12 @@ type KernelModule struct {
 	Owner   string   `json:"owner,omitempty"`   // NEVRA of the package that owns the file
 	UsedBy  []string `json:"used_by,omitempty"` // loaded modules that use it
 	Taint   string   `json:"taint,omitempty"`   // the kernel's letters: O out-of-tree, E unsigned, F forced, P proprietary ...
+	// LoadedSource and FileSource are the checksums of their sources (srcversion)
+	// that the loaded module and the file carry: where they differ, it was loaded
+	// from another file. Of the kernel's own modules they are read with
+	// Options.Deep only.
+	LoadedSource string `json:"loaded_source,omitempty"`
+	FileSource   string `json:"file_source,omitempty"`
 	// Foreign is set for modules that are not the distribution's kernel's own.
 	Foreign *ForeignModule `json:"foreign,omitempty"`
 }

@@ -137,6 +137,10 @@ func (h *Host) Loaded() ([]Loaded, error) {
 	return mods, nil
 }
 
+// LoadedSource returns the srcversion of a loaded module, "" where the kernel
+// does not show one.
+func (h *Host) LoadedSource(name string) string { return h.attr("sys/module/" + name + "/srcversion") }
+
 // BuiltinSeen lists the folders of /sys/module that belong to no loaded module:
 // parts of the kernel image that have parameters or a version. It is what a
 // running kernel itself says about its built-in modules, and incomplete.

@@ -119,6 +119,10 @@ func TestGuestInventory(t *testing.T) {
 		if !strings.HasPrefix(m.Foreign.Vermagic, guestRelease+" SMP preempt") {
 			t.Errorf("%s: vermagic %q", name, m.Foreign.Vermagic)
 		}
+		// The kernel's word on the sources, which it gives for none that has no version, and the file's.
+		if shown := name != "lab_forced"; (m.LoadedSource != "") != shown || shown && m.LoadedSource != m.FileSource {
+			t.Errorf("%s: srcversion %q loaded, %q in the file", name, m.LoadedSource, m.FileSource)
+		}
 		if (m.Foreign.Signature != nil) != (name == "lab_user") {
 			t.Errorf("%s: signature %+v", name, m.Foreign.Signature)
 		}
@@ -342,6 +346,26 @@ func TestGuestJudged(t *testing.T) {
 		if !strings.Contains(text.String(), line) {
 			t.Errorf("the text lacks %q:\n%s", line, text.String())
 		}
+	}
+}
+
+// TestGuestOtherFile: the file of a loaded module was replaced by one of other sources.
+func TestGuestOtherFile(t *testing.T) {
+	g := newGuest(t)
+	g.write(t, "sys/module/lab_user/srcversion", []byte("0123456789ABCDEF0123456\n"))
+	cat := loadCatalog(t)
+	s := newSigner(t, "AlmaLinux look-alike")
+	res := judge(t, g.read(t, cat), cat, kernelOf(t, g, s, string(g.files["symvers"])), t.TempDir(), s.ring, true)
+	var named []string
+	for _, f := range res.Findings {
+		if f.ID == "kmod.other-file" {
+			for _, r := range f.Resources {
+				named = append(named, r.Name)
+			}
+		}
+	}
+	if d := cmp.Diff([]string{"lab_user"}, named); d != "" {
+		t.Error(d)
 	}
 }
 
