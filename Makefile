@@ -21,7 +21,7 @@ RPMARCHES ?= $(shell uname -m)
 LINT     := $(firstword $(wildcard bin/tools/golangci-lint) $(shell type -P golangci-lint 2>/dev/null))
 
 .DEFAULT_GOAL := build
-.PHONY: help build build-all reproducible check lint tools test test-systemd test-fleet boot-crash efi-guest demo fuzz bench perf cover man completions source dist rpm rpmlint install install-files clean lab-down
+.PHONY: help build build-all reproducible check lint tools test test-systemd test-fleet crash boot-crash efi-guest demo fuzz bench perf cover man completions source dist rpm rpmlint install install-files clean lab-down
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ test-systemd: build ## the tests in hosts with a real systemd, all of them and n
 	test/lab/lab deps
 	test/lab/nspawn deps
 	ALMAMIGRATE_LAB=1 ALMAMIGRATE_LAB_SYSTEMD=1 $(GO) test -count=1 -v -timeout 15m -run '^TestSystemd' ./test/e2e/
+
+crash: build ## every crash and failure at every fault point, on hosts of the lab; takes an hour or two, needs root (ALMAMIGRATE_SEED=N CRASH=sample: a sample)
+	test/lab/lab deps
+	ALMAMIGRATE_LAB=1 ALMAMIGRATE_CRASH=$(or $(CRASH),all) $(GO) test -count=1 -v -timeout 6h -run '^(TestCrash|TestFailures|TestDisk|TestHard|TestSignals)' ./test/e2e/
 
 boot-crash: build ## full migrations killed at the fault points of booting, and what keeps a host from booting (CRASH=all: every point); needs root
 	test/lab/lab deps

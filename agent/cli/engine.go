@@ -134,7 +134,7 @@ func (e *engine) tell(machine map[string]any, human string) {
 // runner drives a change and tells every step.
 func (e *engine) runner(c *txn.Change) *txn.Runner {
 	n := len(c.Plan.Steps)
-	return &txn.Runner{Change: c, Registry: e.env.Registry(), Observe: func(ev txn.Event) {
+	return &txn.Runner{Change: c, Registry: e.env.Registry(), Sync: step.Sync, Observe: func(ev txn.Event) {
 		m := map[string]any{"event": "step", "change": c.Plan.ID, "step": ev.Step + 1, "steps": n, "name": ev.Name, "status": string(ev.Status)}
 		if ev.Err != nil {
 			m["error"] = ev.Err.Error()

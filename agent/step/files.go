@@ -239,6 +239,11 @@ func removeHalfWritten(sets []*capture.Saved) error {
 			dirs[d][b] = true
 		}
 	}
+	for _, d := range trees { // a new file's half is there as well
+		if dirs[d+"/"] == nil {
+			dirs[d+"/"] = map[string]bool{}
+		}
+	}
 	for d, names := range dirs {
 		entries, err := os.ReadDir(d)
 		if err != nil {
@@ -246,7 +251,7 @@ func removeHalfWritten(sets []*capture.Saved) error {
 		}
 		for _, e := range entries {
 			name, tid, ok := cutLast(e.Name(), ";")
-			if !ok || len(tid) != 8 || strings.Trim(tid, "0123456789abcdef") != "" || !names[name] || names[e.Name()] {
+			if !ok || len(tid) != 8 || strings.Trim(tid, "0123456789abcdef") != "" || !names[name] && !inTree(trees, path.Clean(d)) || names[e.Name()] {
 				continue
 			}
 			if err := unix.Unlink(d + e.Name()); err != nil && !errors.Is(err, unix.ENOENT) {

@@ -185,6 +185,11 @@ func (s swapPackages) Do(ctx context.Context, c *txn.Change, _, undo json.RawMes
 	if err := removeHalfWritten(sets); err != nil {
 		return err
 	}
+	if again(c, plan.StepSwapPackages) {
+		if err := mend(c, u.Coming, u.Leaving); err != nil {
+			return err
+		}
+	}
 	s.say("swapping the packages")
 	return s.Env.run(ctx, c, "swap", forward(c, u, db))
 }
@@ -215,6 +220,9 @@ func (s swapPackages) Verify(_ context.Context, c *txn.Change, _, undo json.RawM
 	for _, w := range u.Coming {
 		if bad := CheckFiles(db.Packages[w.NEVRA][0]); len(bad) > 0 {
 			return false, fmt.Errorf("%w: %s is in the database, but %s", ErrMismatch, w.NEVRA, bad[0])
+		}
+		if bad, err := checkConfigs(c, db.Packages[w.NEVRA][0]); err != nil || len(bad) > 0 {
+			return false, errors.Join(err, fmt.Errorf("%w: %s is in the database, but %v", ErrMismatch, w.NEVRA, bad))
 		}
 	}
 	return true, nil

@@ -217,6 +217,11 @@ func (s syncPackages) Do(ctx context.Context, c *txn.Change, _, undo json.RawMes
 	if err := removeHalfWritten(sets); err != nil {
 		return err
 	}
+	if again(c, plan.StepSyncPackages) {
+		if err := mend(c, u.Coming, u.Leaving); err != nil {
+			return err
+		}
+	}
 	t := syncForward(c, p.Others(), u, db)
 	t.Test = true
 	if err := s.run(ctx, c, "sync-test", t); err != nil {
@@ -238,6 +243,9 @@ func (s syncPackages) Verify(_ context.Context, c *txn.Change, _, undo json.RawM
 	for _, w := range u.Coming {
 		if bad := checkContents(db.Packages[w.NEVRA][0]); len(bad) > 0 {
 			return false, fmt.Errorf("%w: %s is in the database, but %s", ErrMismatch, w.NEVRA, bad[0])
+		}
+		if bad, err := emptied(c, db.Packages[w.NEVRA][0]); err != nil || len(bad) > 0 {
+			return false, errors.Join(err, fmt.Errorf("%w: %s is in the database, but %v", ErrMismatch, w.NEVRA, bad))
 		}
 	}
 	return true, nil

@@ -33,6 +33,12 @@ type Item struct {
 // Restore puts back what was saved, as the package comment says. A path that cannot be restored does not keep the others
 // from it: the error joins all of them, and the items tell which. Restoring a second time changes nothing.
 func (s *Saved) Restore(root string) ([]Item, error) {
+	return s.RestoreOnly(root, nil)
+}
+
+// RestoreOnly is Restore for those paths that it is asked about and that are
+// wanted.
+func (s *Saved) RestoreOnly(root string, want func(path string) bool) ([]Item, error) {
 	t, err := openTree(root)
 	if err != nil {
 		return nil, err
@@ -48,6 +54,9 @@ func (s *Saved) Restore(root string) ([]Item, error) {
 	}
 	r := &restorer{saved: s, t: t, synced: map[Name]bool{}}
 	for _, d := range diffs {
+		if want != nil && !want(string(d.Path)) {
+			continue
+		}
 		r.items = append(r.items, Item{Difference: d, Outcome: Kept})
 	}
 	r.keepCopies(root)

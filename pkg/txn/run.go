@@ -55,8 +55,18 @@ type Runner struct {
 	Registry Registry
 	Observe  func(Event)      // may be nil
 	Now      func() time.Time // nil: time.Now
+	// Sync brings to the disk what a step has written, before the journal says that it is done, or undone: else a power
+	// cut could leave the word and take the deed. May be nil, where all handlers see to that themselves.
+	Sync func() error
 
 	j *journal
+}
+
+func (r *Runner) sync() error {
+	if r.Sync == nil {
+		return nil
+	}
+	return r.Sync()
 }
 
 func (r *Runner) open() error {
@@ -181,7 +191,7 @@ func (r *Runner) do(ctx context.Context, i int) error {
 	h, undo := r.Registry[s.Kind], r.Change.UndoData(i)
 	// A step that was cut short after it had acted needs nothing more.
 	if c.StepStatus(i) == Doing {
-		if ok, err := h.Verify(ctx, c, s.Params, undo); err == nil && ok {
+		if ok, err := h.Verify(ctx, c, s.Params, undo); err == nil && ok && r.sync() == nil {
 			return r.record(i, Done, nil)
 		}
 	}
@@ -197,6 +207,9 @@ func (r *Runner) do(ctx context.Context, i int) error {
 		if ok, err = h.Verify(ctx, c, s.Params, undo); err == nil && !ok {
 			err = ErrUnverified
 		}
+	}
+	if err == nil {
+		err = r.sync()
 	}
 	if err != nil {
 		// The record is for people; undoing does not depend on it.
@@ -242,6 +255,9 @@ func (r *Runner) Rollback(ctx context.Context) error {
 		err := r.Registry[s.Kind].Undo(ctx, c, s.Params, c.UndoData(i))
 		if err == nil {
 			err = fault.Point("txn.undid." + s.Name)
+		}
+		if err == nil {
+			err = r.sync()
 		}
 		if err != nil {
 			failed++

@@ -30,7 +30,9 @@ func points(t *testing.T, h *Host, args ...string) []string {
 	return out
 }
 
-func sample(t *testing.T, list []string) []string {
+func sample(t *testing.T, list []string) []string { t.Helper(); return sampleOf(t, list, crashSample) }
+
+func sampleOf(t *testing.T, list []string, n int) []string {
 	t.Helper()
 	if os.Getenv("ALMAMIGRATE_CRASH") == "all" {
 		return list
@@ -39,10 +41,10 @@ func sample(t *testing.T, list []string) []string {
 	if err != nil {
 		seed = 8
 	}
-	t.Logf("%d of %d points, ALMAMIGRATE_SEED=%d (ALMAMIGRATE_CRASH=all takes all)", crashSample, len(list), seed)
+	t.Logf("%d of %d points, ALMAMIGRATE_SEED=%d (ALMAMIGRATE_CRASH=all takes all)", n, len(list), seed)
 	r := rand.New(rand.NewPCG(seed, 0))
 	var out []string
-	for _, i := range r.Perm(len(list))[:min(crashSample, len(list))] {
+	for _, i := range r.Perm(len(list))[:min(n, len(list))] {
 		out = append(out, list[i])
 	}
 	return out

@@ -57,7 +57,8 @@ type Host struct {
 	Distro string
 	Major  int
 
-	farm bool // its fixtures are shown to every command
+	farm bool  // its fixtures are shown to every command
+	disk *Disk // all that it writes, if that is a file system of its own
 }
 
 var hosts atomic.Int64
@@ -91,10 +92,25 @@ type Cmd struct {
 // Do runs a command; only a failure to start it fails the test.
 func (h *Host) Do(c Cmd) Result {
 	h.t.Helper()
-	path, _ := lab(h.t)
 	var out, errs bytes.Buffer
-	cmd := exec.Command(path, append([]string{"run", h.Name}, c.Args...)...)
+	cmd := h.command(c)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(c.Stdin), &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		h.t.Fatalf("cannot run %q in host %s: %v", c.Args, h.Name, err)
+	}
+	return Result{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
+}
+
+// command is what runs a command in the host.
+func (h *Host) command(c Cmd) *exec.Cmd {
+	path, _ := lab(h.t)
+	words := append([]string{path, "run", h.Name}, c.Args...)
+	if h.disk != nil {
+		words = append(h.disk.enter(), words...)
+	}
+	cmd := exec.Command(words[0], words[1:]...)
 	var env []string
 	for k, v := range c.Env {
 		env = append(env, k+"="+v)
@@ -103,12 +119,7 @@ func (h *Host) Do(c Cmd) Result {
 	if c.Farm || h.farm {
 		cmd.Env = append(cmd.Env, "LAB_PROC=farm")
 	}
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		h.t.Fatalf("cannot run %q in host %s: %v", c.Args, h.Name, err)
-	}
-	return Result{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
+	return cmd
 }
 
 // Run runs a command as root.
@@ -146,7 +157,11 @@ func (h *Host) Write(path, content string) {
 // the whole host is that over read-only layers.
 func (h *Host) Upper() string {
 	h.t.Helper()
-	return strings.TrimSpace(driver(h.t, "upper", h.Name))
+	upper := strings.TrimSpace(driver(h.t, "upper", h.Name))
+	if h.disk != nil && !h.disk.part {
+		return h.disk.path("/upper")
+	}
+	return upper
 }
 
 // memory lists what is in a host's file systems that are in memory and so not
