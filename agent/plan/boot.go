@@ -151,6 +151,9 @@ func (b *BootPlan) loader(env *inventory.Environment) {
 		return
 	}
 	b.Loader, b.Default, b.EnvFile = l.Kind, l.Default, l.EnvFile
+	if l.Kind != "grub2" {
+		b.note("the boot loader is %s: what it starts by default is set by grubby where that is installed, and otherwise left as it is", l.Kind)
+	}
 	if l.Kind == "grub2" && (!l.BLS || l.Disabled) {
 		b.MkConfig = l.Config
 		b.note("GRUB's menu is made by grub2-mkconfig on this host (no boot loader entries); it is made anew as %s", l.Config)

@@ -51,6 +51,11 @@ func (s bootEntry) Prepare(_ context.Context, c *txn.Change, _ json.RawMessage) 
 	if err := v.Writable(); err != nil {
 		return nil, fmt.Errorf("cannot make a boot entry: %w: mount -o remount,rw /sys/firmware/efi/efivars", err)
 	}
+	for _, e := range b.Entries {
+		if err := notAnother(path.Dir(onESP(e))); err != nil {
+			return nil, err
+		}
+	}
 	u := bootEntryUndo{Options: [][]byte{}}
 	if u.Before, err = v.Snapshot(); err != nil {
 		return nil, err
@@ -87,6 +92,32 @@ func (s bootEntry) Prepare(_ context.Context, c *txn.Change, _ json.RawMessage) 
 		}
 	}
 	return json.Marshal(u)
+}
+
+// notAnother refuses where AlmaLinux's folder on the ESP is there already and
+// belongs to no package: then another AlmaLinux on this machine boots by it.
+func notAnother(dir string) error {
+	list, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(list) == 0 {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot look at the EFI system partition: %w", err)
+	}
+	db, err := ReadDatabase()
+	if err != nil {
+		return err
+	}
+	for _, hs := range db.Packages {
+		for _, h := range hs {
+			for f := range h.Files() {
+				if strings.HasPrefix(f, dir+"/") {
+					return nil
+				}
+			}
+		}
+	}
+	return fmt.Errorf("cannot make a boot entry: %w: %s is there and belongs to no package of this host: another AlmaLinux on this machine may boot by it; if it is a leftover, move it away", ErrBoot, dir)
 }
 
 func (s bootEntry) undo(undo json.RawMessage) (u bootEntryUndo, v *boot.Variables, err error) {

@@ -31,11 +31,19 @@ func RunningKernel() string {
 
 // RebootRequired tells whether the host still runs what a change replaced.
 func RebootRequired(c *txn.Change) bool {
-	if s := c.State(); s != txn.StateDone && s != txn.StateCommitted {
+	p, err := Plan(c)
+	if err != nil || !p.RebootRequired || p.Boot == nil || p.Boot.Kernel == nil {
 		return false
 	}
-	p, err := Plan(c)
-	if err != nil || !p.RebootRequired || p.Boot == nil || p.Boot.Kernel == nil || p.Boot.Kernel.Release == RunningKernel() {
+	running := p.Boot.Kernel.Release == RunningKernel()
+	switch c.State() {
+	case txn.StateDone, txn.StateCommitted:
+	case txn.StateRolledBack:
+		return running && !regular("/boot/vmlinuz-"+p.Boot.Kernel.Release) // its modules are gone, too
+	default:
+		return false
+	}
+	if running {
 		return false
 	}
 	var finished time.Time

@@ -104,6 +104,7 @@ func TestBootFailures(t *testing.T) {
 		{"grubby says yes and does nothing", `printf '#!/bin/sh\nexit 0\n' > /usr/bin/grubby; chmod 755 /usr/bin/grubby; mkdir -p /root/p; mv /usr/sbin/grubby /root/p/`, 0, ""},
 		{"GRUB starts the first entry", `sed -i s/saved/0/ /etc/default/grub; grub2-mkconfig -o /boot/efi/EFI/centos/grub.cfg`, 0, ""},
 		{"the environment is damaged", `echo short > /boot/efi/EFI/centos/grubenv`, 0, ""},
+		{"another AlmaLinux on the ESP", `mkdir -p /boot/efi/EFI/almalinux; echo stub > /boot/efi/EFI/almalinux/grub.cfg`, 1, "belongs to no package"},
 		{"the firmware's variables are read-only", `true`, 1, "read-only"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
