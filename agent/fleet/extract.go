@@ -161,11 +161,6 @@ func (x *extractor) time(to *time.Time) error {
 	return nil
 }
 
-// errOther means that a document is in order and of another kind.
-type errOther struct{ kind string }
-
-func (e *errOther) Error() string { return fmt.Sprintf("it is %.60q, not a report or check", e.kind) }
-
 // document reads the document that data begins with, and returns its length.
 func (x *extractor) document(data []byte) (h *Host, length int, err error) {
 	x.s.Reset(data)
@@ -193,11 +188,11 @@ func (x *extractor) document(data []byte) (h *Host, length int, err error) {
 	case err != nil && (!other || x.kind == "" || !errors.Is(err, jsonscan.ErrType)):
 		return nil, length, err
 	case x.kind == "":
-		return nil, length, &errOther{"something without a kind"}
+		return nil, length, errors.New("it does not say what it is: not a report or check")
 	case x.kind == report.ErrorKind:
 		return nil, length, fmt.Errorf("the check failed: %.200s", message)
 	case other:
-		return nil, length, &errOther{x.kind}
+		return nil, length, fmt.Errorf("it is %.60q, not a report or check", x.kind)
 	}
 	if major, _, ok := strings.Cut(schema, "."); !ok || major != "1" {
 		if major > "1" {

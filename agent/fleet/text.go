@@ -47,7 +47,7 @@ func (f *Fleet) WriteText(w io.Writer, opt report.TextOptions) error {
 		}
 		t.Heading("%s", s.title)
 		for _, fd := range list[:rows(len(list))] {
-			lead := fmt.Sprintf("%7s  ", count(fd.Hosts, "host"))
+			lead := fmt.Sprintf("%11s  ", count(fd.Hosts, "host"))
 			t.Wrap(lead, "%s: %s", fd.ID, fd.Title)
 			pad := strings.Repeat(" ", len(lead))
 			if len(fd.Resources) > 0 && s.severity == assess.Blocker || opt.Verbose && len(fd.Resources) > 0 {
@@ -74,7 +74,7 @@ func (f *Fleet) WriteText(w io.Writer, opt report.TextOptions) error {
 		}
 		t.Heading("%s (%d)", fc.Title, fc.Total)
 		for _, it := range fc.Items[:rows(len(fc.Items))] {
-			t.Wrap(fmt.Sprintf("%7s  ", count(it.Hosts, "host")), "%s", strings.TrimSpace(it.Name+"  "+it.Class))
+			t.Wrap(fmt.Sprintf("%11s  ", count(it.Hosts, "host")), "%s", strings.TrimSpace(it.Name+"  "+it.Class))
 		}
 		if n := rows(len(fc.Items)); fc.Total > n {
 			t.Line("  and %d more (--verbose, --json)", fc.Total-n)
@@ -186,7 +186,7 @@ func (f *Fleet) writeWaves(t *report.TextPage, rows func(int) int, more func(int
 	if len(f.Waves) > 0 {
 		t.Heading("Waves, by likeness: canaries are one host of each kind")
 		for _, w := range f.Waves {
-			t.Wrap(fmt.Sprintf("  %-8s %9s  ", w.Name, count(len(w.Hosts), "host")), "%s", someHosts(shown(w.Hosts, rows), len(w.Hosts)))
+			t.Wrap(fmt.Sprintf("  %-8s %11s  ", w.Name, count(len(w.Hosts), "host")), "%s", someHosts(shown(w.Hosts, rows), len(w.Hosts)))
 		}
 	}
 	var held []Group
@@ -202,7 +202,7 @@ func (f *Fleet) writeWaves(t *report.TextPage, rows func(int) int, more func(int
 			if len(g.Findings) > 0 {
 				why += " by " + strings.Join(g.Findings, ", ")
 			}
-			t.Wrap(fmt.Sprintf("%7s  ", count(len(g.Hosts), "host")), "%s: %s", why, someHosts(shown(g.Hosts, rows), len(g.Hosts)))
+			t.Wrap(fmt.Sprintf("%11s  ", count(len(g.Hosts), "host")), "%s: %s", why, someHosts(shown(g.Hosts, rows), len(g.Hosts)))
 		}
 		more(len(held), "groups")
 	}
