@@ -364,4 +364,3 @@ func Lookup(exports []elfdyn.Symbol, versioned bool, name, version string) *elfd
 	}
 	return other
 }
-
