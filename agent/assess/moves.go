@@ -97,7 +97,7 @@ func (a *assessor) moves() *Moves {
 			// The newest of several decides; this one stays.
 		case a.rebuilt(j) || only && a.sameKernel(j):
 			leave(MoveRebuild, "AlmaLinux's build of the same version comes")
-			come(j.target, MoveRebuild, "the same version, built by AlmaLinux")
+			come(j.target, MoveRebuild, "in place of "+j.res.NEVRA)
 		case only && j.moves():
 			come(j.target, MoveBeside, "beside "+j.res.NEVRA+", which stays")
 		case j.moves() || j.leaves && j.target != nil:

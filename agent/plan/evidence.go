@@ -114,6 +114,9 @@ func Drift(approved, now *Plan) error {
 	if approved.Depth != now.Depth {
 		diff = append(diff, fmt.Sprintf("the depth is %s, approved was %s", now.Depth, approved.Depth))
 	}
+	if approved.RollbackDepth != now.RollbackDepth && approved.RollbackDepth != "" {
+		diff = append(diff, fmt.Sprintf("the depth of a rollback is %s, approved was %s", now.RollbackDepth, approved.RollbackDepth))
+	}
 	if len(diff) == 0 {
 		return nil
 	}

@@ -83,12 +83,13 @@ func (p *Plan) WriteText(w io.Writer, all bool) error {
 }
 
 // kinds are the kinds of packages in the order in which they are told, as
-// headings for what leaves and what comes.
+// headings for what leaves and what comes. What leaves for another version of
+// itself is named by what comes.
 var kinds = []struct{ kind, leaving, coming string }{
 	{KindBranding, "identity and branding", "identity and branding"},
-	{string(assess.MoveUpgrade), "for a newer version", "newer than what is installed"},
-	{string(assess.MoveDowngrade), "for an older version", "older than what is installed"},
-	{string(assess.MoveRebuild), "for AlmaLinux's build of the same version", "the same version, built by AlmaLinux"},
+	{string(assess.MoveUpgrade), "", "newer than what is installed"},
+	{string(assess.MoveDowngrade), "", "older than what is installed"},
+	{string(assess.MoveRebuild), "", "the same version, built by AlmaLinux"},
 	{string(assess.MoveObsolete), "for a package of another name", "in place of a package of another name"},
 	{string(assess.MoveDrop), "with nothing in their place", ""},
 	{string(assess.MoveBeside), "", "beside an installed kernel, which stays"},
@@ -138,7 +139,7 @@ func (p *Plan) packages(b *bytes.Buffer, limit int) {
 	}
 	for _, k := range kinds {
 		part := p.only(func(kind string) bool { return kind == k.kind })
-		if n := len(part.Leaving); n > 0 && k.leaving != "" {
+		if n := len(part.Leaving); n > 0 && (k.leaving != "" || len(part.Coming) == 0) {
 			fmt.Fprintf(t, "LEAVING %s (%d)\tSIZE\tSIGNED BY\tWHY\n", k.leaving, n)
 			p.listLeaving(t, part.Leaving[:min(n, limit)])
 			cut(n, limit)

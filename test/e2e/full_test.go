@@ -4,9 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/almamigrate/almamigrate/test/realdata"
 )
 
 // full are the flags of a full migration. The hosts of EL8 have a module stream
@@ -80,6 +85,22 @@ func exceptions(distro string) func(string) string {
 	}
 }
 
+// valid demands that a document is what its schema says.
+func valid(t *testing.T, name, document string) {
+	t.Helper()
+	schema, err := jsonschema.NewCompiler().Compile(filepath.Join(realdata.ProjectRoot(t), "packaging/schema", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(document))
+	if err == nil {
+		err = schema.Validate(doc)
+	}
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+	}
+}
+
 // A full migration leaves the packages that dnf's distro-sync to AlmaLinux
 // would leave, and a rollback the host that was. ALMAMIGRATE_FULL=all takes all
 // kinds of hosts.
@@ -113,14 +134,16 @@ func TestMigrateFull(t *testing.T) {
 			if k.staged {
 				h.code(0, "migrate", "-y", "-q")
 			}
-			h.code(0, full("-y")...)
+			valid(t, "plan-1.0.json", h.Almamigrate("plan", "--full", "--json").Stdout)
+			valid(t, "outcome-1.0.json", h.code(0, full("-y", "--json")...).Stdout)
+			valid(t, "status-1.0.json", h.code(0, "status", "--json").Stdout)
 			compareSets(t, want, h.packageSet(), exceptions(k.distro))
 			if r := h.Run("sh", "-c", "rpm -V $(rpm -qa --qf '%{NAME}\n' | grep -v gpg-pubkey) | grep -v -i 'unsatisfied\\| c /'"); strings.TrimSpace(r.Stdout) != strings.TrimSpace(twin.Run("sh", "-c", "rpm -V $(rpm -qa --qf '%{NAME}\n' | grep -v gpg-pubkey) | grep -v -i 'unsatisfied\\| c /'").Stdout) {
 				t.Errorf("rpm -V: %s", r.Stdout)
 			}
 			h.code(0, "verify")
 			h.code(12, full("-y")...) // there is nothing left to do
-			h.code(0, "rollback", "-y", "-q")
+			valid(t, "outcome-1.0.json", h.code(0, "rollback", "-y", "-q", "--json").Stdout)
 			if k.staged {
 				if got := h.Must("sh", "-c", ". /etc/os-release; echo $ID"); got != "almalinux\n" {
 					t.Errorf("after the first rollback os-release says %s", got)
@@ -196,6 +219,8 @@ func TestFullFails(t *testing.T) {
 		t.Fatalf("exit code %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	t.Logf("exit code %d", r.Code)
+	valid(t, "outcome-1.0.json", r.Stdout)
+	valid(t, "status-1.0.json", h.Almamigrate("status", "--json").Stdout)
 	mustEqual(t, "after the failure", h, twin, true)
 }
 
