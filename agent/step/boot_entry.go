@@ -86,7 +86,7 @@ func (s bootEntry) Prepare(_ context.Context, c *txn.Change, _ json.RawMessage) 
 	for _, e := range b.Entries {
 		var st unix.Statfs_t
 		// AlmaLinux's files come beside the old ones, and are about as large.
-		if err := unix.Statfs(e.Mount, &st); err == nil && int64(st.Bavail)*st.Bsize < size+espReserve {
+		if err := unix.Statfs(e.Mount, &st); err == nil && int64(st.Bavail)*int64(st.Bsize) < size+espReserve { //nolint:unconvert // 32 bits on s390x
 			u.NoRoom = e.Mount
 			s.say("%s has no room for both boot loaders: the old one goes, and its boot entry leads nowhere until a rollback", e.Mount)
 		}
