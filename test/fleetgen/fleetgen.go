@@ -81,7 +81,7 @@ func (f Fleet) proto(r *rand.Rand, k int) ([]byte, error) {
 	d.Host.State = "source"
 	d.Finished = time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)
 	d.Started = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
-	d.Findings = nil
+	d.Findings = []assess.Finding{}
 	for i, fd := range findings {
 		if (k+i*7)%fd.one != 0 || k == 1 {
 			continue
