@@ -135,7 +135,7 @@ func (c *sigCache) identity() (ids [2]fileID, err error) {
 		if !ok {
 			return ids, errors.New("internal error: no identity of a file")
 		}
-		ids[i] = fileID{uint64(st.Dev), st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano()}
+		ids[i] = fileID{st.Dev, st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano()}
 	}
 	return ids, nil
 }

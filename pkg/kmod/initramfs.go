@@ -184,7 +184,7 @@ func nextSegment(br *bufio.Reader) ([]byte, error) {
 		if b[0] != 0 {
 			break
 		}
-		br.Discard(1)
+		_, _ = br.Discard(1)
 	}
 	head, err := br.Peek(16)
 	if len(head) > 0 && errors.Is(err, io.EOF) {

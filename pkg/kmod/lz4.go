@@ -78,14 +78,14 @@ func (l *lz4Reader) next() error {
 		}
 		n := binary.LittleEndian.Uint32(b)
 		if n == lz4Legacy {
-			l.r.Discard(4)
+			_, _ = l.r.Discard(4)
 			return nil
 		}
 		if n == 0 || n > lz4LegacyN+lz4LegacyN/255+16 {
 			l.done = true
 			return io.EOF
 		}
-		l.r.Discard(4)
+		_, _ = l.r.Discard(4)
 		return l.decode(int(n), lz4LegacyN, nil)
 	}
 	n, err := l.uint32()

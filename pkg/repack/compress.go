@@ -61,7 +61,7 @@ func (opt Options) compress(ctx context.Context, to io.Writer, h *rpmhdr.Header)
 			},
 			abort: func(err error) {
 				w.CloseWithError(err)
-				<-result
+				_ = <-result // the reason of the abort is what counts
 			},
 		}, nil
 	}

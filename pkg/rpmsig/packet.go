@@ -154,6 +154,6 @@ func armorBlocks(data []byte, yield func(data []byte, err error)) {
 				continue
 			}
 		}
-		yield(nil, fmt.Errorf("armor block %d: %v: %w", n, err, ErrMalformed))
+		yield(nil, fmt.Errorf("armor block %d: %w: %w", n, err, ErrMalformed))
 	}
 }
