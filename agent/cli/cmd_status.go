@@ -163,6 +163,9 @@ func (d *statusDocument) of(c *txn.Change) int {
 		d.Next = append(d.Next, "almamigrate verify", "almamigrate rollback", "almamigrate migrate --commit")
 	case txn.StateRolledBack:
 		d.At = ""
+		if d.RebootRequired { // it runs a kernel that is gone
+			d.Next = append(d.Next, "systemctl reboot")
+		}
 		d.Next = append(d.Next, "almamigrate check")
 	case txn.StatePlanned:
 		d.Next = append(d.Next, "almamigrate migrate")
