@@ -21,7 +21,7 @@ RPMARCHES ?= $(shell uname -m)
 LINT     := $(firstword $(wildcard bin/tools/golangci-lint) $(shell type -P golangci-lint 2>/dev/null))
 
 .DEFAULT_GOAL := build
-.PHONY: help build build-all reproducible check lint tools test test-systemd test-fleet crash boot-crash efi-guest demo fuzz bench perf cover man completions source dist rpm rpmlint install install-files clean lab-down
+.PHONY: help build build-all reproducible check lint tools test test-systemd test-fleet crash full boot-crash efi-guest demo fuzz bench perf cover man completions source dist rpm rpmlint install install-files clean lab-down
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,10 @@ test-systemd: build ## the tests in hosts with a real systemd, all of them and n
 crash: build ## every crash and failure at every fault point, on hosts of the lab; takes an hour or two, needs root (ALMAMIGRATE_SEED=N CRASH=sample: a sample)
 	test/lab/lab deps
 	ALMAMIGRATE_LAB=1 ALMAMIGRATE_CRASH=$(or $(CRASH),all) $(GO) test -count=1 -v -timeout 6h -run '^(TestCrash|TestFailures|TestDisk|TestHard|TestSignals)' ./test/e2e/
+
+full: build ## full migrations there and back on every kind of host, compared with dnf's distro-sync, and killed in their transaction; needs root (CRASH=sample: a sample)
+	test/lab/lab deps
+	ALMAMIGRATE_LAB=1 ALMAMIGRATE_FULL=all ALMAMIGRATE_CRASH=$(or $(CRASH),all) $(GO) test -count=1 -v -timeout 4h -run '^(TestMigrateFull|TestFullCrash|TestFullFails|TestRollbackDepth)' ./test/e2e/
 
 boot-crash: build ## full migrations killed at the fault points of booting, and what keeps a host from booting (CRASH=all: every point); needs root
 	test/lab/lab deps
