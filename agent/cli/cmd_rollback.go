@@ -118,6 +118,9 @@ func (a *app) rollback(ctx context.Context, id string, dryRun, yes, foreground b
 	o := e.outcome("rollback", c, ExitOK)
 	o.Since = since
 	text := fmt.Sprintf("Rolled back: the host is what it was before change %s.", c.Plan.ID)
+	if step.RebootRequired(c) {
+		text += "\nNext: reboot; the kernel that runs is not installed any more."
+	}
 	if len(since.Clashes) > 0 {
 		text += fmt.Sprintf("\nYour versions of %d files are kept in %s/files/*/clash-*.", len(since.Clashes), c.Dir)
 	}
