@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/almamigrate/almamigrate/test/realdata"
 )
 
 // StartSSH starts a command by ssh, in a terminal, as its user types it.
@@ -54,7 +56,7 @@ func TestSystemdSSHCut(t *testing.T) {
 	s.noFault()
 	s.expect(0, "Rolled back", "rollback", "-y")
 	s.mustBeAsBefore(before)
-	if os.Getenv("ALMAMIGRATE_LAB_SYSTEMD") != "1" {
+	if os.Getenv("ALMAMIGRATE_LAB_FLEET") != "1" {
 		return
 	}
 	c := NewController(t)
@@ -74,6 +76,30 @@ func TestSystemdSSHCut(t *testing.T) {
 		t.Errorf("exit code %d\n%s", p.Code, p.Output)
 	}
 	s.mustBeAlma()
-	s.expect(0, "Rolled back", "rollback", "-y")
+
+	// A reboot: the machine is switched on again as soon as it is off.
+	playbook := c.write("reboot.yml", "- hosts: all\n  gather_facts: false\n  tasks:\n    - almamigrate.agent.reboot:\n        timeout: 120\n")
+	go func() { done <- c.Play(playbook) }()
+	s.Until("the machine to be off", func() bool { return s.Run("true").Code != 0 })
+	if out, err := s.nspawn("stop"); err != nil {
+		t.Fatalf("cannot wait for the end: %v\n%s", err, out)
+	}
+	if out, err := s.nspawn("start"); err != nil {
+		t.Fatalf("cannot start: %v\n%s", err, out)
+	}
+	sshd(t, "start", s.Name)
+	if p := <-done; p.Code != 0 || p.Recap[s.Name].Changed != 1 {
+		t.Errorf("reboot: exit code %d\n%s", p.Code, p.Output)
+	}
+	s.mustBeAlma()
+
+	// The timer, and the way back as a unit.
+	p = c.play(0, "almamigrate.agent.install", "-e", "almamigrate_install_src="+filepath.Join(realdata.ProjectRoot(t), "bin", "almamigrate"), "-e", `{"almamigrate_install_timer": true}`)
+	if got := s.Run("systemctl", "is-enabled", "almamigrate-report.timer"); got.Stdout != "enabled\n" {
+		t.Errorf("the timer is %q\n%s", got.Stdout, p.Output)
+	}
+	c.play(0, "almamigrate.agent.install", "-e", "almamigrate_install_src="+filepath.Join(realdata.ProjectRoot(t), "bin", "almamigrate"), "-e", `{"almamigrate_install_timer": true}`).changed(t, "install again")
+	c.play(0, "almamigrate.agent.install", "-e", "almamigrate_install_src="+filepath.Join(realdata.ProjectRoot(t), "bin", "almamigrate"), "-e", `{"almamigrate_install_timer": false}`).changed(t, "timer off", s.Name)
+	c.play(0, "almamigrate.agent.rollback").changed(t, "rollback", s.Name)
 	s.mustBeAsBefore(before)
 }

@@ -25,8 +25,8 @@ class ActionModule(AgentAction):
             raise AnsibleActionFail("cannot tell one boot from another: %s gave nothing" % BOOT_ID)
         began = time.monotonic()
         try:
-            # In the background and a moment later, so that the answer gets through.
-            rc, out, err = self.sh("(sleep 1; %s) </dev/null >/dev/null 2>&1 & echo started" % args["command"])
+            # In the background and a moment later, so that the answer gets through; the end of the terminal is not its end.
+            rc, out, err = self.sh("trap '' HUP; (sleep 1; %s) </dev/null >/dev/null 2>&1 & echo started" % args["command"])
             if rc != 0:
                 raise AnsibleActionFail("cannot reboot: %s" % (err or out).strip())
         except AnsibleConnectionFailure:
