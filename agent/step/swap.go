@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -74,13 +75,34 @@ func (s swapPackages) Prepare(ctx context.Context, c *txn.Change, _ json.RawMess
 	return json.Marshal(u)
 }
 
+// enoughSpace compares what is needed with what is free, together for paths of
+// one file system.
 func enoughSpace(p *plan.Plan) error {
+	need, of := map[uint64]int64{}, map[uint64][]string{}
 	for _, s := range p.Space {
-		if free := Free(s.Path); free >= 0 && free < s.Need {
-			return fmt.Errorf("cannot begin: %w: %s has %d MiB free, %d MiB are needed for %s", ErrHost, s.Path, free>>20, (s.Need>>20)+1, s.For)
+		free, dev := Free(s.Path), device(s.Path)
+		need[dev] += s.Need
+		of[dev] = append(of[dev], s.For)
+		if free >= 0 && free < need[dev] {
+			return fmt.Errorf("cannot begin: %w: %s has %d MiB free, %d MiB are needed for %s", ErrHost, s.Path, free>>20, (need[dev]>>20)+1, strings.Join(of[dev], ", "))
 		}
 	}
 	return nil
+}
+
+// device tells file systems apart; 0 is one that is not known.
+func device(path string) uint64 {
+	for {
+		var st unix.Stat_t
+		err := unix.Stat(path, &st)
+		if err == nil {
+			return uint64(st.Dev) //nolint:unconvert // 32 bits on some
+		}
+		if path == "/" || !errors.Is(err, unix.ENOENT) {
+			return 0
+		}
+		path = filepath.Dir(path)
+	}
 }
 
 // Free returns the bytes free in the file system of a path, or of the nearest
