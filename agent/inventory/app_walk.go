@@ -109,7 +109,7 @@ func (w *walker) tree(ctx context.Context, dir string) error {
 		w.skip(dir, errors.New(why))
 		return nil
 	}
-	return w.folder(ctx, fd, dir, uint64(st.Dev), st.Ino, 0)
+	return w.folder(ctx, fd, dir, st.Dev, st.Ino, 0)
 }
 
 func (w *walker) statfs(fd int) string {
@@ -191,14 +191,14 @@ func (w *walker) enter(ctx context.Context, parent int, base, name string, dev u
 		w.skip(name, err)
 		return nil
 	}
-	if uint64(st.Dev) != dev {
+	if st.Dev != dev {
 		if why := w.statfs(fd); why != "" {
 			_ = unix.Close(fd)
 			w.skip(name, errors.New(why))
 			return nil
 		}
 	}
-	return w.folder(ctx, fd, name, uint64(st.Dev), st.Ino, depth+1)
+	return w.folder(ctx, fd, name, st.Dev, st.Ino, depth+1)
 }
 
 // openAt opens a file of a folder without following a link, blocking at a pipe

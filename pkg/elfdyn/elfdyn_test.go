@@ -110,13 +110,13 @@ func (m *image) build() []byte {
 	}
 	hashAt := put("hash", hash)
 	kind := map[uint16]uint64{62: 5, 3: 5, 183: 1024, 22: 9, 21: 19}[m.mach]
-	var rela []byte
+	var addends []byte
 	if m.is64 {
-		rela = word(word(word(nil, 0x99), 2<<32|kind), 0)
+		addends = word(word(word(nil, 0x99), 2<<32|kind), 0)
 	} else {
-		rela = word(word(word(nil, 0x99), 2<<8|kind), 0)
+		addends = word(word(word(nil, 0x99), 2<<8|kind), 0)
 	}
-	relaAt := put("rela", rela)
+	relaAt := put("addends", addends)
 	isa := u32(u32(u32(nil, 4), 0), 5)
 	isa = append(isa, "GNU\x00"...)
 	prop := u32(u32(u32(nil, 0xc0008002), 4), 1|2|4)
@@ -133,7 +133,7 @@ func (m *image) build() []byte {
 		{5, base + uint64(strtab)}, {10, uint64(len(strs))}, {6, base + uint64(symtab)},
 		{0x6ffffff0, base + uint64(versym)}, {0x6ffffffe, base + uint64(verneed)}, {0x6fffffff, 1},
 		{0x6ffffffc, base + uint64(verdef)}, {0x6ffffffd, 2}, {4, base + uint64(hashAt)},
-		{7, base + uint64(relaAt)}, {8, uint64(len(rela))}, {0x6ffffffb, 0x08000800}, {0, 0},
+		{7, base + uint64(relaAt)}, {8, uint64(len(addends))}, {0x6ffffffb, 0x08000800}, {0, 0},
 	} {
 		dyn = word(word(dyn, e[0]), e[1])
 	}

@@ -250,7 +250,7 @@ func (d *decoder) relocations() (copied map[uint32]bool, used uint64, err error)
 	copied = map[uint32]bool{}
 	type table struct {
 		addr, size uint64
-		rela       bool
+		addend     bool
 	}
 	tables := []table{
 		{d.dyn[dtRela], d.dyn[dtRelaSize], true}, {d.dyn[dtRel], d.dyn[dtRelSize], false},
@@ -262,11 +262,11 @@ func (d *decoder) relocations() (copied map[uint32]bool, used uint64, err error)
 		}
 		entry := 8 // Elf32_Rel
 		switch {
-		case d.is64 && t.rela:
+		case d.is64 && t.addend:
 			entry = 24
 		case d.is64:
 			entry = 16
-		case t.rela:
+		case t.addend:
 			entry = 12
 		}
 		off, left, err := d.offset(t.addr)
