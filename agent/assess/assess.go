@@ -24,6 +24,9 @@ type Input struct {
 	Moves     bool          // Assessment.Moves is wanted
 	// Advisories are AlmaLinux's, by source; nil: not asked for.
 	Advisories []AdvisorySource
+	// Probes are the outcomes of asking OtherRepos, by id; nil: Assessment.Origins
+	// is not wanted.
+	Probes map[string]Probe
 }
 
 // TargetRepo is one AlmaLinux repository, fetched and indexed, or the reason
@@ -90,6 +93,7 @@ type Assessment struct {
 	ABI      *ABIResult          `json:"abi,omitempty"`    // nil: applications were not looked for
 	Skipped  []inventory.Skipped `json:"skipped"`
 	Security *SecurityResult     `json:"security,omitempty"` // nil: not asked for
+	Origins  *Origins            `json:"origins,omitempty"`  // nil: not asked for
 	Moves    *Moves              `json:"-"`                  // nil: not asked for, or a repository could not be read
 }
 

@@ -100,8 +100,9 @@ func Assess(in Input) *Assessment {
 	a.findABI(a.abi)
 	security := a.security()
 	a.findSecurity(security)
+	origins := a.origins()
 	res := a.result()
-	res.Security = security
+	res.Security, res.Origins = security, origins
 	if in.Moves && a.dependsOnTarget() {
 		res.Moves = a.moves()
 	}

@@ -62,7 +62,7 @@ const (
 // Catalogue returns every finding that an assessment can raise, in the order
 // in which they are documented.
 func Catalogue() []FindingType {
-	return slices.Concat(findingTypes, hostFindingTypes, securityFindingTypes)
+	return slices.Concat(findingTypes, hostFindingTypes, securityFindingTypes, originFindingTypes)
 }
 
 var findingTypes = []FindingType{

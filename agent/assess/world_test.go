@@ -161,6 +161,7 @@ type world struct {
 	others    []assess.Supplier
 	// advisories are AlmaLinux's; nil: not asked for
 	advisories []assess.AdvisorySource
+	probes     map[string]assess.Probe
 	cat        *catalog.Catalog // of the last judgement
 }
 
@@ -286,7 +287,7 @@ func (w *world) assess() *assess.Assessment {
 			s.Index = buildIndex(w.t, w.content[s.ID], "")
 		}
 	}
-	return assess.Assess(assess.Input{Inventory: w.inv, Catalog: cat, Major: w.major, Repos: w.repos, Deep: w.deep, Libraries: w.libraries, Suppliers: w.others, Advisories: w.advisories})
+	return assess.Assess(assess.Input{Inventory: w.inv, Catalog: cat, Major: w.major, Repos: w.repos, Deep: w.deep, Libraries: w.libraries, Suppliers: w.others, Advisories: w.advisories, Probes: w.probes})
 }
 
 // ids are the findings as "severity id", sorted.

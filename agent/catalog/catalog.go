@@ -152,6 +152,9 @@ type Catalog struct {
 	panels          []Panel
 	agents          []Agent
 	moduleRepos     []*moduleRepoDef
+	modified        map[int]map[string]string // major, source package: what is other
+	modifiedSource  ModifiedSource
+	targetVars      map[int]map[string]string // major, name: value
 	baseURL         string
 	mirrorlist      string
 }

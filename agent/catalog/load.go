@@ -137,6 +137,12 @@ func (c *Catalog) add(name string, data []byte, local bool) error {
 			err = l.panel(s, words[1])
 		case len(words) == 2 && words[0] == "agent":
 			err = l.agent(s, words[1])
+		case len(words) == 2 && words[0] == "modified":
+			err = l.byMajor(s, words[1], &c.modified)
+		case len(words) == 2 && words[0] == "vars":
+			err = l.byMajor(s, words[1], &c.targetVars)
+		case s.Name == "modified-source":
+			err = l.texts(s, map[string]*string{"source": &c.modifiedSource.Source, "checked": &c.modifiedSource.Checked})
 		default:
 			err = l.fail(s.Line, "unknown section [%s]", s.Name)
 		}

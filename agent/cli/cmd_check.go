@@ -37,6 +37,7 @@ type checkFlags struct {
 	deep      bool
 	security  bool
 	advisory  []string
+	origins   bool
 	abi       bool
 	folders   []string
 }
@@ -76,6 +77,7 @@ Without root it reads what it can and says what it had to skip.`,
 	fl.BoolVar(&f.verify, "verify-signatures", false, "verify the signatures of all packages, also where an earlier run did and nothing changed since")
 	fl.BoolVar(&f.security, "security", false, "also tell which of AlmaLinux's advisories the move closes, which stay open, and which CVEs would open again")
 	fl.StringArrayVar(&f.advisory, "advisories", nil, "read advisories from `FILE` as well: AlmaLinux's OSV records (JSON, a folder or tar of them) or updateinfo.xml; implies --security (may be repeated)")
+	fl.BoolVar(&f.origins, "origins", false, "also tell where the packages of other vendors come from, what becomes of their repositories (asks their servers), and what AlmaLinux changes of its own")
 	c.MarkFlagsMutuallyExclusive("demo", "inventory")
 	c.MarkFlagsMutuallyExclusive("demo", "mirror")
 	c.MarkFlagsMutuallyExclusive("demo", "repo")
@@ -306,6 +308,10 @@ func (a *app) fetch(ctx context.Context, in *assess.Input, dir string, f *checkF
 		if err := target.AddFiles(ctx, in, f.advisory); err != nil {
 			return &UserError{Err: err, Code: ExitUsage, Hint: "name a file of AlmaLinux's OSV records, or the updateinfo.xml of a repository"}
 		}
+	}
+	if f.origins {
+		p.say("asking the repositories of other vendors ...")
+		in.Probes = target.ProbeOthers(ctx, syncer, assess.OtherRepos(*in), opt.Transport, f.offline || f.demo)
 	}
 	if err := a.enabledSuppliers(ctx, in, syncer, *opt); err != nil {
 		return err

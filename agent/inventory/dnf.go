@@ -187,6 +187,14 @@ func (t *taker) addRepo(file string, s ini.Section, vars map[string]string) {
 		GPGKeys:  list("gpgkey"),
 		OwnedBy:  t.owner(file),
 	}
+	for _, name := range []string{"baseurl", "mirrorlist", "metalink"} {
+		v, _ := s.Get(name)
+		for _, u := range words(v) {
+			if strings.Contains(u, "$") {
+				r.Written = append(r.Written, hide(u))
+			}
+		}
+	}
 	for _, o := range []string{"exclude", "excludes", "excludepkgs"} {
 		r.Exclude = append(r.Exclude, words(get(o))...)
 	}
@@ -216,12 +224,12 @@ func (t *taker) owner(file string) string {
 }
 
 // variables returns what may stand behind a $ in a .repo file.
-func (t *taker) variables() map[string]string {
-	vars := map[string]string{}
-	hst := &t.inv.Host
-	vars["basearch"], vars["arch"] = hst.Arch, hst.Arch
-	vars["releasever"] = t.inv.DNF.ReleaseVer
-	for k, v := range t.inv.DNF.Vars {
+func (t *taker) variables() map[string]string { return RepoVariables(t.inv) }
+
+// RepoVariables returns what may stand behind a $ in a .repo file of a host.
+func RepoVariables(inv *Inventory) map[string]string {
+	vars := map[string]string{"basearch": inv.Host.Arch, "arch": inv.Host.Arch, "releasever": inv.DNF.ReleaseVer}
+	for k, v := range inv.DNF.Vars {
 		vars[k] = v
 	}
 	major, minor, _ := strings.Cut(vars["releasever"], ".")

@@ -150,9 +150,9 @@ func TestTake(t *testing.T) {
 	}
 
 	wantRepos := []inventory.Repo{
-		{ID: "appstream", File: "/etc/yum.repos.d/CentOS.repo", Enabled: true, BaseURLs: []string{"http://a/centos/8/", "http://b/dflt/$unknown"}, GPGCheck: true, Exclude: []string{"one", "two", "three"}, Options: map[string]string{"priority": "10"}, OwnedBy: "centos-linux-repos"},
-		{ID: "baseos", Name: "CentOS 8 - BaseOS", File: "/etc/yum.repos.d/CentOS.repo", Enabled: true, Mirrorlist: "http://mirrorlist.example.org/?release=8&arch=x86_64&infra=stock", GPGCheck: true, GPGKeys: []string{"file:///etc/pki/a", "file:///etc/pki/b"}, OwnedBy: "centos-linux-repos"},
-		{ID: "inline", Name: "In the main file", File: "/etc/dnf/dnf.conf", BaseURLs: []string{"http://x/8/"}, GPGCheck: true},
+		{ID: "appstream", File: "/etc/yum.repos.d/CentOS.repo", Enabled: true, BaseURLs: []string{"http://a/centos/8/", "http://b/dflt/$unknown"}, Written: []string{"http://a/$contentdir/${releasever_major}/", "http://b/${nope:-dflt}/$unknown"}, GPGCheck: true, Exclude: []string{"one", "two", "three"}, Options: map[string]string{"priority": "10"}, OwnedBy: "centos-linux-repos"},
+		{ID: "baseos", Name: "CentOS 8 - BaseOS", File: "/etc/yum.repos.d/CentOS.repo", Enabled: true, Mirrorlist: "http://mirrorlist.example.org/?release=8&arch=x86_64&infra=stock", Written: []string{"http://mirrorlist.example.org/?release=$releasever&arch=$basearch&infra=$infra"}, GPGCheck: true, GPGKeys: []string{"file:///etc/pki/a", "file:///etc/pki/b"}, OwnedBy: "centos-linux-repos"},
+		{ID: "inline", Name: "In the main file", File: "/etc/dnf/dnf.conf", BaseURLs: []string{"http://x/8/"}, Written: []string{"http://x/$releasever/"}, GPGCheck: true},
 		{ID: "own", Name: "Own", File: "/etc/yum.repos.d/own.repo", Enabled: true, BaseURLs: []string{"https://repo.example.org/x?y=1"}, Metalink: "https://m/", Options: map[string]string{"sslclientkey": "/etc/pki/k.pem"}},
 	}
 	if d := cmp.Diff(wantRepos, inv.Repos); d != "" {

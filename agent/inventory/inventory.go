@@ -161,6 +161,7 @@ type Repo struct {
 	BaseURLs   []string          `json:"base_urls,omitempty"` // with variables replaced
 	Mirrorlist string            `json:"mirrorlist,omitempty"`
 	Metalink   string            `json:"metalink,omitempty"`
+	Written    []string          `json:"written,omitempty"` // of these URLs, as written, those that hold variables
 	GPGCheck   bool              `json:"gpg_check"`
 	GPGKeys    []string          `json:"gpg_keys,omitempty"`
 	Exclude    []string          `json:"exclude,omitempty"`

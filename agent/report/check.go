@@ -43,6 +43,7 @@ type Check struct {
 	Space         []assess.SpaceNeed     `json:"space,omitempty"`
 	ABI           *assess.ABIResult      `json:"abi,omitempty"`
 	Security      *assess.SecurityResult `json:"security,omitempty"`
+	Origins       *assess.Origins        `json:"origins,omitempty"`
 	Skipped       []inventory.Skipped    `json:"skipped"`
 }
 
@@ -52,7 +53,7 @@ func NewCheck(inv *inventory.Inventory, res *assess.Assessment) *Check {
 	return &Check{
 		Kind: CheckKind, SchemaVersion: SchemaVersion, Tool: inv.Tool, Host: inv.Host,
 		Verdict: res.Verdict, Summary: res.Summary, Findings: res.Findings, Packages: res.Packages,
-		Incoming: res.Incoming, Kernel: res.Kernel, Modules: res.Modules, Repos: res.Repos, Space: res.Space, ABI: res.ABI, Security: res.Security, Skipped: res.Skipped,
+		Incoming: res.Incoming, Kernel: res.Kernel, Modules: res.Modules, Repos: res.Repos, Space: res.Space, ABI: res.ABI, Security: res.Security, Origins: res.Origins, Skipped: res.Skipped,
 	}
 }
 

@@ -98,6 +98,7 @@ func (c *Check) WriteText(w io.Writer, opt TextOptions) error {
 		c.findings(p, assess.Warning, "Warnings", yellow)
 		c.findings(p, assess.Info, "For information", bold)
 		c.security(p)
+		c.origins(p)
 	}
 	if opt.Verbose || len(opt.Only) > 0 {
 		c.packages(p)

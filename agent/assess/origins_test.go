@@ -1,0 +1,124 @@
+package assess_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/almamigrate/almamigrate/agent/assess"
+	"github.com/almamigrate/almamigrate/agent/inventory"
+)
+
+func init() {
+	for _, f := range []struct {
+		name    string
+		change  func(*world)
+		want    []string
+		verdict assess.Verdict
+	}{
+		{"the same address", func(w *world) { w.vendor("https://acme.example/el/$releasever_major/$basearch") }, []string{}, assess.Ready},
+		{"another address", func(w *world) { w.vendor("https://acme.example/el/$releasever/$basearch") }, []string{"info repo.address-changes"}, assess.Ready},
+		{"another content folder", func(w *world) {
+			w.inv.DNF.Vars = map[string]string{"contentdir": "centos"}
+			w.vendor("https://acme.example/$contentdir/")
+		}, []string{"info repo.address-changes"}, assess.Ready},
+		{"an address that is dead", func(w *world) {
+			w.vendor("https://acme.example/el/$releasever/$basearch")
+			w.probes = map[string]assess.Probe{"acme": {Err: errors.New("not found")}}
+		}, []string{"warning repo.dead"}, assess.ReadyWithWarnings},
+		{"an address that answers", func(w *world) {
+			w.vendor("https://acme.example/el")
+			w.probes = map[string]assess.Probe{"acme": {Answered: "https://acme.example/el"}}
+		}, []string{}, assess.Ready},
+		{"no key", func(w *world) {
+			w.vendor("https://acme.example/el")
+			w.inv.Repos[1].GPGKeys = []string{"file:///etc/pki/acme"}
+		},
+			[]string{"warning repo.key-missing"}, assess.ReadyWithWarnings},
+		{"a key that goes", func(w *world) {
+			w.vendor("https://acme.example/el")
+			w.inv.Repos[1].GPGKeys = []string{"file:///etc/pki/rpm-gpg/RPM-GPG-KEY-old"}
+			w.inv.Keys = append(w.inv.Keys, inventory.Key{Fingerprint: "00", Source: "/etc/pki/rpm-gpg/RPM-GPG-KEY-old"})
+			w.install("centos", pkg("centos-gpg-keys-8-3.el8.noarch", files("/etc/pki/rpm-gpg/RPM-GPG-KEY-old")))
+		}, []string{"warning repo.key-missing"}, assess.ReadyWithWarnings},
+		{"EPEL without PowerTools", func(w *world) { w.vendor("https://acme.example/el"); w.inv.Repos[1].ID = "epel" }, []string{"info repo.epel-needs"}, assess.Ready},
+		{"EPEL with PowerTools", func(w *world) {
+			w.vendor("https://acme.example/el")
+			w.inv.Repos[1].ID = "epel"
+			w.repo("powertools").Enabled = true
+		}, []string{}, assess.Ready},
+	} {
+		fixtures = append(fixtures, struct {
+			name    string
+			change  func(*world)
+			want    []string
+			verdict assess.Verdict
+		}{"origins: " + f.name, f.change, f.want, f.verdict})
+	}
+}
+
+// vendor adds an enabled repository of another vendor, acme, with a key on the host.
+func (w *world) vendor(url string) {
+	w.inv.DNF.ReleaseVer = "8.5"
+	w.inv.Keys = append(w.inv.Keys, inventory.Key{Fingerprint: "94E279EB8D8F25B21810ADF121EA45AB2F86D6A1", Owner: "epel", Source: epelFile})
+	w.inv.Repos = append(w.inv.Repos, inventory.Repo{
+		ID: "acme", Name: "ACME", File: "/etc/yum.repos.d/acme.repo", Enabled: true, GPGCheck: true, GPGKeys: []string{"file://" + epelFile},
+		BaseURLs: []string{inventory.Substitute(url, inventory.RepoVariables(w.inv))}, Written: []string{url},
+	})
+}
+
+func TestOrigins(t *testing.T) {
+	w := newWorld(t)
+	w.vendor("https://acme.example/el/$releasever")
+	w.repos = append(w.repos, assess.TargetRepo{ID: "almalinux-synergy", Name: "Synergy", URL: "file:///synergy", Revision: "1", Signature: "good", FetchedAt: w.inv.Taken})
+	w.install("epel", pkg("htop-3-1.el8.x86_64"), pkg("nginx-2-1.el8.x86_64"), pkg("btop-1-1.el8.x86_64"))
+	w.install("almalinux", pkg("left-synergy-1-1.el8.x86_64"))
+	w.install("", pkg("inhouse-1-1.noarch"))
+	w.carry("appstream", pkg("nginx-3-1.el8.x86_64"))
+	w.carry("almalinux-synergy", pkg("btop-2-1.el8.x86_64"))
+	for i := range w.inv.Packages {
+		switch p := &w.inv.Packages[i]; p.Name {
+		case "bash":
+			p.SourceRPM = "bash-4.4.20-1.el8.src.rpm"
+		case "glibc":
+			p.SourceRPM = "grub2-2.02-1.el8.src.rpm"
+		case "htop":
+			p.SourceRPM = "kernel-1-1.src.rpm" // another vendor's kernel is not AlmaLinux's
+		}
+	}
+	if w.assess().Origins != nil {
+		t.Error("a result that nobody asked for")
+	}
+	w.probes = map[string]assess.Probe{"acme": {Unasked: "--offline"}}
+	o := w.assess().Origins
+	if o == nil {
+		t.Fatal("no result")
+	}
+	want := []assess.OriginRepo{{
+		ID: "acme", File: "/etc/yum.repos.d/acme.repo", Address: "other", Before: []string{"https://acme.example/el/8.5"}, After: []string{"https://acme.example/el/8"},
+		Probe: "unprobed", Detail: "--offline", Key: "present", Release: "none", Fate: "stays", FateWhy: "AlmaLinux leaves it as it is",
+	}}
+	if d := cmp.Diff(want, o.Repos); d != "" {
+		t.Errorf("repos (-want +got):\n%s", d)
+	}
+	got := map[string]string{}
+	for _, g := range o.Packages {
+		n := 0
+		for _, k := range g.States {
+			n += k
+		}
+		if n != g.Packages {
+			t.Errorf("%s: %d of %d packages have a state", g.Owner, n, g.Packages)
+		}
+		for _, x := range g.Notable {
+			got[x.NEVRA] = x.State
+		}
+	}
+	if d := cmp.Diff(map[string]string{"nginx-2-1.el8.x86_64": "superseded", "btop-1-1.el8.x86_64": "twice", "left-synergy-1-1.el8.x86_64": "moved"}, got); d != "" {
+		t.Error(d)
+	}
+	if len(o.Modified) != 1 || o.Modified[0].Source != "grub2" || o.Modified[0].Packages != 1 || o.ModifiedSource == "" {
+		t.Errorf("modified: %+v", o.Modified)
+	}
+}
