@@ -192,7 +192,14 @@ func keepOld(c *txn.Change, b *plan.BootPlan, into string) ([]kept, int64, error
 	list := []kept{}
 	var total int64
 	for _, f := range b.Folders {
-		err := filepath.WalkDir(f.Path, func(name string, d fs.DirEntry, err error) error {
+		r, err := os.OpenRoot(f.Path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, 0, fmt.Errorf("cannot save the old boot loader: %w", err)
+		}
+		err = fs.WalkDir(r.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
 				return err
 			}
@@ -203,15 +210,15 @@ func keepOld(c *txn.Change, b *plan.BootPlan, into string) ([]kept, int64, error
 			if total += info.Size(); total > maxKept {
 				return fmt.Errorf("%s holds more than %d MiB", f.Path, maxKept>>20)
 			}
-			data, err := os.ReadFile(name)
+			data, err := r.ReadFile(name)
 			if err != nil {
 				return err
 			}
-			k := kept{Path: name, Mode: uint32(info.Mode().Perm()), MTime: info.ModTime().UnixNano(), Store: filepath.Join("files", into, fmt.Sprint(len(list))), SHA256: sha256Hex(data)}
+			k := kept{Path: filepath.Join(f.Path, name), Mode: uint32(info.Mode().Perm()), MTime: info.ModTime().UnixNano(), Store: filepath.Join("files", into, fmt.Sprint(len(list))), SHA256: sha256Hex(data)}
 			list = append(list, k)
 			return atomicfile.Write(filepath.Join(c.Dir, k.Store), data, 0o600)
 		})
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err = errors.Join(err, r.Close()); err != nil {
 			return nil, 0, fmt.Errorf("cannot save the old boot loader: %w", err)
 		}
 	}

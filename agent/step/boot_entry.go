@@ -177,7 +177,7 @@ func (s bootEntry) Do(_ context.Context, c *txn.Change, _, undo json.RawMessage)
 		if err := fault.Point("boot.entry.before"); err != nil {
 			return err
 		}
-		s.say("writing the boot entry %s", boot.BootName(n))
+		s.say("writing the boot entry %s", boot.EntryName(n))
 		if err := v.SetEntry(n, option); err != nil {
 			return explainFull(err)
 		}
@@ -257,12 +257,12 @@ func entryProblem(b *plan.BootPlan, now boot.Boot, options [][]byte) error {
 		return fmt.Errorf("%w: %q is not first in the firmware's boot order", ErrBoot, plan.BootLabel)
 	}
 	for i, e := range b.Entries {
-		got, err := boot.ParseLoadOption(now.Entries[boot.BootName(mine[i])][4:])
+		got, err := boot.ParseLoadOption(now.Entries[boot.EntryName(mine[i])][4:])
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrBoot, err)
 		}
 		if got.File != e.Loader || got.PartUUID != e.PartUUID && got.PartUUID != "" || !got.Active {
-			return fmt.Errorf("%w: the firmware shows %s as %q on %s", ErrBoot, boot.BootName(mine[i]), got.File, got.PartUUID)
+			return fmt.Errorf("%w: the firmware shows %s as %q on %s", ErrBoot, boot.EntryName(mine[i]), got.File, got.PartUUID)
 		}
 		if file := onESP(e); !regular(file) {
 			return fmt.Errorf("%w: there is no %s", ErrBoot, file)
@@ -292,7 +292,7 @@ func (s bootEntry) Undo(_ context.Context, c *txn.Change, _, undo json.RawMessag
 	var mine []uint16
 	for _, o := range u.Options {
 		for _, n := range now.Find(o) {
-			if _, was := u.Before.Entries[boot.BootName(n)]; !was && !slices.Contains(mine, n) {
+			if _, was := u.Before.Entries[boot.EntryName(n)]; !was && !slices.Contains(mine, n) {
 				mine = append(mine, n)
 			}
 		}
@@ -315,7 +315,7 @@ func (s bootEntry) Undo(_ context.Context, c *txn.Change, _, undo json.RawMessag
 		return err
 	}
 	for _, n := range mine {
-		if err := v.SetRaw(boot.BootName(n), nil); err != nil {
+		if err := v.SetRaw(boot.EntryName(n), nil); err != nil {
 			return err
 		}
 	}
@@ -384,7 +384,7 @@ func oldBoot(c *txn.Change, remove bool) (OldBoot, error) {
 	}
 	order := now.Numbers()
 	for _, e := range p.Boot.Old {
-		n := boot.BootName(e.Number)
+		n := boot.EntryName(e.Number)
 		if now.Entries[n] == nil || !bytes.Equal(now.Entries[n], u.Before.Entries[n]) {
 			continue // gone, or somebody else's by now
 		}

@@ -283,12 +283,12 @@ func FirmwareEntries() []string {
 	}
 	var out []string
 	for _, n := range b.Numbers() {
-		raw := b.Entries[boot.BootName(n)]
+		raw := b.Entries[boot.EntryName(n)]
 		if raw == nil {
 			continue
 		}
 		if e, err := boot.ParseLoadOption(raw[4:]); err == nil {
-			out = append(out, fmt.Sprintf("%s %q %s", boot.BootName(n), e.Description, e.File))
+			out = append(out, fmt.Sprintf("%s %q %s", boot.EntryName(n), e.Description, e.File))
 		}
 	}
 	return out

@@ -88,7 +88,7 @@ func TestFirmwareGuest(t *testing.T) {
 		if i < 0 || m.Entries[i].Description != plan.BootLabel || m.Entries[i].File != `\EFI\almalinux\shimx64.efi` {
 			t.Errorf("the firmware started %d of %+v", m.Current, m.Entries)
 		} else {
-			fmt.Printf("GUEST the firmware started %s %q %s\n", boot.BootName(uint16(m.Current)), m.Entries[i].Description, m.Entries[i].File)
+			fmt.Printf("GUEST the firmware started %s %q %s\n", boot.EntryName(uint16(m.Current)), m.Entries[i].Description, m.Entries[i].File)
 		}
 		guestOracle(t, v, true)
 		c, err := txn.Open(state + "/changes/guest")
@@ -187,7 +187,7 @@ func guestFull(t *testing.T, v *boot.Variables) {
 		t.Errorf("a full store: %v", err)
 	}
 	for i := range n - 0x1000 + 1 {
-		if err := v.SetRaw(boot.BootName(0x1000+i), nil); err != nil {
+		if err := v.SetRaw(boot.EntryName(0x1000+i), nil); err != nil {
 			t.Error(err)
 		}
 	}

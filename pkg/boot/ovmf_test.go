@@ -104,7 +104,7 @@ func TestRealFirmware(t *testing.T) {
 	if d := cmp.Diff([]string{"UiApp", "UEFI Misc Device", "UEFI Misc Device 2", "EFI Internal Shell", "AlmaLinux"}, titles); d != "" {
 		t.Error(d)
 	}
-	if err := v.SetRaw(boot.BootName(n), nil); err != nil {
+	if err := v.SetRaw(boot.EntryName(n), nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := v.SetRaw("BootOrder", before.Order); err != nil {

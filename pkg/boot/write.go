@@ -55,8 +55,8 @@ func (v *Variables) Writable() error {
 
 var bootVariable = regexp.MustCompile(`^Boot[0-9A-F]{4}$`)
 
-// BootName is the variable of a boot entry, e.g. "Boot0003".
-func BootName(number uint16) string { return fmt.Sprintf("Boot%04X", number) }
+// EntryName is the variable of a boot entry, e.g. "Boot0003".
+func EntryName(number uint16) string { return fmt.Sprintf("Boot%04X", number) }
 
 func (v *Variables) file(name string) string { return filepath.Join(v.dir, name+"-"+guidGlobal) }
 
@@ -252,7 +252,7 @@ func (b Boot) Free() (uint16, error) {
 		taken[n] = true
 	}
 	for n := range 0x10000 {
-		if _, ok := b.Entries[BootName(uint16(n))]; !ok && !taken[uint16(n)] {
+		if _, ok := b.Entries[EntryName(uint16(n))]; !ok && !taken[uint16(n)] {
 			return uint16(n), nil
 		}
 	}
@@ -261,7 +261,7 @@ func (b Boot) Free() (uint16, error) {
 
 // SetEntry writes an entry with the attributes of a boot variable.
 func (v *Variables) SetEntry(number uint16, option []byte) error {
-	return v.SetRaw(BootName(number), append([]byte{bootAttributes, 0, 0, 0}, option...))
+	return v.SetRaw(EntryName(number), append([]byte{bootAttributes, 0, 0, 0}, option...))
 }
 
 // SetOrder writes BootOrder.

@@ -169,7 +169,7 @@ func TestFreeNumber(t *testing.T) {
 		t.Errorf("%d, %v", n, err)
 	}
 	for n := range 0x10000 {
-		b.Entries[boot.BootName(uint16(n))] = []byte{7, 0, 0, 0}
+		b.Entries[boot.EntryName(uint16(n))] = []byte{7, 0, 0, 0}
 	}
 	if _, err := b.Free(); !errors.Is(err, boot.ErrFull) {
 		t.Errorf("%v", err)
