@@ -3,7 +3,6 @@ package assess
 import (
 	"cmp"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -259,7 +258,7 @@ func (a *assessor) findIncomplete(j *abiJudge) {
 	}
 	f.Title = fmt.Sprintf("%s not searched for applications: %s", verb(len(what), "a place was", fmt.Sprintf("%d sorts of places were", len(what))), fewSymbols(what))
 	f.Detail = "What is there was not judged. Searched were " + strings.Join(apps.Folders, ", ") + ", packages of others, units and running processes."
-	f.Remedy = Remedy{Text: "name further folders", Command: "almamigrate check --abi-folder " + path.Join("/", "FOLDER")}
+	f.Remedy = Remedy{Text: "name further folders", Command: "almamigrate check --abi --abi-folder DIR"}
 	if apps.CutShort != "" {
 		f.Severity = Warning
 		f.Title = "the search for applications was cut short: " + apps.CutShort

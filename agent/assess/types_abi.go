@@ -176,6 +176,6 @@ var abiFindingTypes = []FindingType{
 		ID: idABIIncomplete, Title: "Some places were not searched for applications", Severities: []Severity{Info, Warning},
 		Meaning: "Files could not be read, or places were left alone: network file systems, links to folders elsewhere, containers. It is a warning where the search was cut short by its limit.",
 		Why:     "What was not seen was not judged.",
-		Action:  "Name further folders with --abi-folder or in almamigrate.conf ([abi] folders). Run as root.",
+		Action:  "Name further folders with --abi-folder or in almamigrate.conf ([applications] folders). Run as root.",
 	},
 }

@@ -15,7 +15,7 @@ import (
 // abiFlags are the flags of the commands that look for applications.
 func abiFlags(fl *pflag.FlagSet, abi *bool, folders *[]string) {
 	fl.BoolVar(abi, "abi", false, "also look for programs that AlmaLinux does not replace (other packages, /opt, /usr/local, /srv, units, running processes) and at the libraries and symbols that they need")
-	fl.StringArrayVar(folders, "abi-folder", nil, "with --abi, search `DIR` for programs too (may be repeated; also [applications] folders in the configuration)")
+	fl.StringArrayVar(folders, "abi-folder", nil, "--abi, and search `DIR` for programs too (may be repeated; also [applications] folders in the configuration)")
 }
 
 // applications looks for the programs that do not come from the distribution.
@@ -39,7 +39,7 @@ func (a *app) applications(ctx context.Context, cat *catalog.Catalog, inv *inven
 // judgeApplications adds the applications to what check judges, where they are
 // asked for and the host is at hand.
 func (a *app) judgeApplications(ctx context.Context, in *assess.Input, f *checkFlags, p *progress) (err error) {
-	if f.inventory != "" || !f.abi && !f.deep {
+	if f.inventory != "" || !f.abi && !f.deep && len(f.folders) == 0 {
 		return nil
 	}
 	in.Inventory.Applications, err = a.applications(ctx, in.Catalog, in.Inventory, assess.Staying(*in), f.folders, p)

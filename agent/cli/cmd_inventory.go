@@ -41,7 +41,7 @@ With --json the result is complete: another machine judges it with
 			if err != nil {
 				return err
 			}
-			if abi {
+			if abi || len(folders) > 0 {
 				p := a.newProgress()
 				inv.Applications, err = a.applications(cmd.Context(), cat, inv, nil, folders, p)
 				p.done()
@@ -59,6 +59,7 @@ With --json the result is complete: another machine judges it with
 	c.Flags().BoolVar(&verify, "verify-signatures", false, "verify the signatures of all packages, also where an earlier run did and nothing changed since")
 	abiFlags(c.Flags(), &abi, &folders)
 	c.MarkFlagsMutuallyExclusive("abi", "no-files")
+	c.MarkFlagsMutuallyExclusive("abi-folder", "no-files")
 	c.Flags().StringVar(&cache, "cache-dir", "", "keep outcomes in `DIR` (default /var/cache/almamigrate, for non-root users below ~/.cache)")
 	return c
 }
