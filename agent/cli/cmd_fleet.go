@@ -177,7 +177,7 @@ func (a *app) writeFleet(p *fleet.Fleet, f fleetFlags, format, name string) erro
 		return nil
 	}
 	if info, serr := os.Stat(name); serr == nil && !info.Mode().IsRegular() {
-		err = os.WriteFile(name, b.Bytes(), 0o644) //nolint:gosec // a device or pipe that is there
+		err = os.WriteFile(name, b.Bytes(), 0o644) // a device or pipe that is there
 	} else {
 		err = atomicfile.Write(name, b.Bytes(), 0o644)
 	}

@@ -39,7 +39,7 @@ var exitCodes = []struct {
 	{ExitOK, "done, or the host is ready (warnings included)"},
 	{ExitError, "error; the host is unchanged"},
 	{ExitUsage, "wrong usage or configuration"},
-	{ExitFindings, "check, plan or verify finished and found blockers (check --fail-on warning: or warnings)"},
+	{ExitFindings, "check, plan or verify finished and found blockers (check --fail-on warning: or warnings); fleet: not all hosts are ready"},
 	{ExitLocked, "another almamigrate, rpm or dnf holds the lock"},
 	{ExitNotSupported, "host not supported, or root needed"},
 	{ExitRepos, "repositories unreachable, or a signature or digest is wrong: no verdict"},

@@ -72,7 +72,7 @@ func (t *table) id(f Fact) (uint32, error) {
 		return 0, errDistinct
 	}
 	f = Fact{strings.Clone(f.Facet), strings.Clone(f.Class), strings.Clone(f.Name)}
-	id = uint32(len(t.facts)) //nolint:gosec // bounded by maxDistinct
+	id = uint32(len(t.facts))
 	t.ids[f] = id
 	t.facts = append(t.facts, f)
 	return id, nil
