@@ -225,7 +225,7 @@ func (d *decoder) symbols(v *versions) error {
 		case section == 0:
 			s.Library = ver.library
 			d.f.Imports = append(d.f.Imports, s)
-		case copied[uint32(i)], ver.needed: // ver.needed: another name of something copied
+		case copied[uint32(i)], ver.needed && s.Type == Object: // the second: another name of something copied
 			s.Library, s.Copied, s.Size = ver.library, true, length
 			d.f.Imports = append(d.f.Imports, s)
 		case index == local, other&3 == 1, other&3 == 2: // internal and hidden ones
