@@ -110,13 +110,13 @@ func TestMigrateFull(t *testing.T) {
 		distro string
 		major  int
 		staged bool // the branding first, and then on to all
-	}{{"centos", 8, false}, {"rocky", 9, true}}
+	}{{"centos", 8, false}}
 	if os.Getenv("ALMAMIGRATE_FULL") == "all" {
 		kinds = append(kinds, []struct {
 			distro string
 			major  int
 			staged bool
-		}{{"stream", 9, false}, {"oracle", 8, false}, {"rhel", 9, false}, {"centos", 8, true}, {"rocky", 9, false}}...)
+		}{{"rocky", 9, true}, {"stream", 9, false}, {"oracle", 8, false}, {"rhel", 9, false}, {"centos", 8, true}, {"rocky", 9, false}}...)
 	}
 	for _, k := range kinds {
 		t.Run(fmt.Sprintf("%s%d staged %v", k.distro, k.major, k.staged), func(t *testing.T) {
@@ -176,7 +176,7 @@ func TestFullCrash(t *testing.T) {
 		t.Fatalf("only %d fault points in the transaction of all packages", len(there))
 	}
 	if os.Getenv("ALMAMIGRATE_CRASH") != "all" {
-		there = sample(t, there)[:2]
+		there = sample(t, there)[:1]
 	} else if n := len(there); n > 60 { // every tenth package, and all that is around
 		there = slices.DeleteFunc(there, func(p string) bool {
 			_, nth, _ := strings.Cut(p, ":%s:")
