@@ -17,6 +17,7 @@ import (
 	"github.com/almamigrate/almamigrate/agent/inventory"
 	"github.com/almamigrate/almamigrate/agent/report"
 	"github.com/almamigrate/almamigrate/agent/step"
+	"github.com/almamigrate/almamigrate/pkg/atomicfile"
 	"github.com/almamigrate/almamigrate/pkg/filelock"
 	"github.com/almamigrate/almamigrate/pkg/txn"
 )
@@ -268,23 +269,24 @@ func writeDocument(w io.Writer, v any) error {
 	return nil
 }
 
-// leftToDo names the commands that bring an incomplete rollback to its end by
-// hand.
+// leftToDo names the commands that bring an incomplete rollback to its end:
+// the program itself, and what to do where that does not help.
 func leftToDo(c *txn.Change) []string {
 	out := []string{"almamigrate rollback " + c.Plan.ID + " # again, once the cause is gone"}
-	for i, s := range c.Plan.Steps {
-		if c.StepStatus(i) != txn.UndoFailed {
-			continue
-		}
-		switch s.Name {
-		case "swap-packages":
-			out = append(out, "rpm -Uvh --oldpackage --force --nodeps --justdb --noscripts "+filepath.Join(c.Dir, "rpms", "leaving")+"/*.rpm",
-				"rpm -e --nodeps --justdb --noscripts 'almalinux-*'")
-		case "save-files":
-			out = append(out, "ls "+filepath.Join(c.Dir, "files")+"/*/manifest.json # each file's content is in c/ beside it")
-		}
+	hand := step.LeftToDo(c)
+	if len(hand) == 0 {
+		return out
 	}
-	return out
+	const most = 40
+	if len(hand) > most {
+		name := filepath.Join(c.Dir, "left-to-do.sh")
+		if err := atomicfile.Write(name, []byte(strings.Join(hand, "\n")+"\n"), 0o600); err == nil {
+			return append(out, "sh -x "+name+" # or by hand: these "+fmt.Sprint(len(hand))+" commands")
+		}
+		hand = append(hand[:most], fmt.Sprintf("# and %d more", len(hand)-most))
+	}
+	hand[0] += " # or by hand, from here on"
+	return append(out, hand...)
 }
 
 // changeID names a change by its time.

@@ -118,6 +118,8 @@ func (e *Env) run(ctx context.Context, c *txn.Change, name string, t transaction
 				e.say("installing %s", strings.TrimSuffix(filepath.Base(ev.Path), ".rpm"))
 			case "erase":
 				e.say("removing %s", ev.Name)
+			case "script-warning":
+				e.say("a scriptlet of %s failed, and rpm went on: see %s", strings.TrimSuffix(filepath.Base(ev.Of), ".rpm"), log)
 			case "dependencies":
 				problems = append(problems, ev.Problems...)
 			case "end":
