@@ -271,7 +271,7 @@ func (a *assessor) originPackages(res *Origins) {
 		kind := a.kind(j.res.Origin)
 		foreign := j.res.Verdict == ThirdParty || j.res.Verdict == Local || kind == originForeign
 		swapped := j.branding && kind == originForeign
-		state, why := "valid", ""
+		var state, why string
 		switch {
 		case swapped && j.target != nil:
 			state, why = "replaced", "by "+j.target.nevra().Name+": "+j.res.Reason
