@@ -7,9 +7,11 @@ what hosts are made of. Each part (a distribution of a major, or its third
 parties) is rebuilt only when these scripts, the keys or the kernel changed.
 """
 import concurrent.futures
+import gzip
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -130,20 +132,48 @@ class World:
                 self.sign(files, k)
         return os.path.join(top, "rpms")
 
-    def repo(self, path, rpms, files, keyid, modules="", advisories=""):
-        """Makes one repository of the files, with signed repomd.xml."""
+    def repo(self, path, rpms, files, keyid, modules="", advisories="", zstd=False):
+        """Makes one repository of the files, with signed repomd.xml; zstd: compressed as createrepo_c of EL10 does."""
         d = self.www + path.replace("$basearch", ARCH)
         shutil.rmtree(d, ignore_errors=True)
         os.makedirs(os.path.join(d, "Packages"))
         for f in files:
             os.link(os.path.join(rpms, f), os.path.join(d, "Packages", f))
-        run("createrepo_c", "--quiet", "--revision", EPOCH, "--set-timestamp-to-revision", d, env=self.env)
+        run("createrepo_c", "--quiet", "--revision", EPOCH, "--set-timestamp-to-revision", *(["--no-database"] if zstd else []), d, env=self.env)
         for kind, text in (("modules", modules), ("updateinfo", advisories)):
             if text:
                 tmp = os.path.join(os.path.dirname(rpms), kind + (".yaml" if kind == "modules" else ".xml"))
                 self._put(tmp, text)
                 run("modifyrepo_c", f"--mdtype={kind}", tmp, os.path.join(d, "repodata"), env=self.env)
+        if zstd:
+            self._zstd(os.path.join(d, "repodata"))
         self.gpg("--yes", "-u", keyid, "--armor", "--detach-sign", os.path.join(d, "repodata", "repomd.xml"))
+
+    def _zstd(self, repodata):
+        """Replaces every .gz of a repository's metadata by a .zst: Debian's createrepo_c cannot write these."""
+        path = os.path.join(repodata, "repomd.xml")
+        with open(path) as f:
+            text = f.read()
+
+        def record(m):
+            old = re.search(r'href="repodata/([^"]+)\.gz"', m[0])
+            if not old:
+                return m[0]
+            gz, plain = (os.path.join(repodata, n) for n in (old[1] + ".gz", old[1].split("-", 1)[1]))
+            with gzip.open(gz) as src, open(plain, "wb") as dst:
+                shutil.copyfileobj(src, dst)
+            run("zstd", "-q", "-f", "--rm", plain, "-o", plain + ".zst")
+            with open(plain + ".zst", "rb") as f:
+                data = f.read()
+            digest = hashlib.sha256(data).hexdigest()
+            name = f"{digest}-{os.path.basename(plain)}.zst"
+            os.replace(plain + ".zst", os.path.join(repodata, name))
+            os.remove(gz)
+            out = re.sub(r'(<checksum type="sha256">)[0-9a-f]+', lambda x: x[1] + digest, m[0])
+            out = re.sub(r"<size>\d+", f"<size>{len(data)}", out)
+            return out.replace(old[1] + ".gz", name)
+
+        self._put(path, re.sub(r"<data .*?</data>", record, text, flags=re.S))
 
     # ---- parts ------------------------------------------------------------------
 
@@ -178,7 +208,7 @@ class World:
                 mine = sorted({p.filename for p in pkgs if p.repo == r.kind})
                 path = r.path.replace("$releasever", str(d.major)).replace("$stream", f"{d.major}-stream")
                 self.repo(path, rpms, mine, keyid, packages.modules_yaml(d, docs, default) if r.kind == "appstream" else "",
-                          advisories(d, pkgs, r.kind) if d.id == "alma" and r.kind in ("baseos", "appstream") else "")
+                          advisories(d, pkgs, r.kind) if d.id == "alma" and r.kind in ("baseos", "appstream") else "", zstd=d.major >= 10)
             if d.id == "alma":
                 self._put(os.path.join(self.www, "almalinux", f"RPM-GPG-KEY-AlmaLinux-{d.major}"), self.public(ident))
             self.describe(d.part, pkgs, ident, d, docs)

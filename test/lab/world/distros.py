@@ -107,7 +107,7 @@ def _stream(major):
         file = lambda k, i: "centos-addons" if k in ("ha", "plus", "extras") else "centos"
         crb, ha = "CRB", "highavailability"
     return Distro("stream", major, "CentOS", "x86-03.stream.rdu2.redhat.invalid", str(major), f"CentOS Stream {major}", "centos", "CentOS Stream",
-                  "RPM-GPG-KEY-centosofficial", _el_repos("/centos-stream/$stream", file, crb, ids={"extras": "extras-common"} if major > 8 else {}, ha=ha),
+                  "RPM-GPG-KEY-centosofficial" + ("-SHA256" if major > 9 else ""), _el_repos("/centos-stream/$stream", file, crb, ids={"extras": "extras-common"} if major > 8 else {}, ha=ha),
                   f"CentOS Stream release {major}", "centos", f"cpe:/o:centos:centos:{major}",
                   extra_os={"VERSION": str(major), "REDHAT_SUPPORT_PRODUCT": f"Red Hat Enterprise Linux {major}", "REDHAT_SUPPORT_PRODUCT_VERSION": "CentOS Stream"},
                   module_dist=f".module_el{major}+1200+5e9e4b6a", module_build=f"{major}020240110112233")
@@ -134,11 +134,11 @@ def _rocky(major):
 def _oracle(major):
     v = {8: "8.10", 9: "9.6", 10: "10.0"}[major]
     o = f"oracle-linux-ol{major}"
-    base = f"/repo/OracleLinux/OL{major}"
+    base, uek = f"/repo/OracleLinux/OL{major}", "UEKR8" if major > 9 else "UEKR7"
     repos = [Repo(f"ol{major}_baseos_latest", f"{base}/baseos/latest/$basearch/", o), Repo(f"ol{major}_appstream", f"{base}/appstream/$basearch/", o, True, "appstream"),
              Repo(f"ol{major}_codeready_builder", f"{base}/codeready/builder/$basearch/", o, False, "crb"),
              Repo(f"ol{major}_addons", f"{base}/addons/$basearch/", o, False, "extras"),
-             Repo(f"ol{major}_UEKR7", f"{base}/UEKR7/$basearch/", f"uek-ol{major}", True, "uek")]
+             Repo(f"ol{major}_{uek}", f"{base}/{uek}/$basearch/", f"uek-ol{major}", True, "uek")]
     return Distro("oracle", major, "Oracle America", "build-ol8-x86_64.oracle.invalid", v, f"Oracle Linux Server {v}", "ol", "Oracle Linux Server",
                   "RPM-GPG-KEY-oracle", repos, f"Red Hat Enterprise Linux release {v} (Ootpa)", "oracle", f"cpe:/o:oracle:linux:{major}:{v.split('.')[1]}:server",
                   like="fedora", extra_os={"VERSION": v, "VARIANT": "Server", "VARIANT_ID": "server", "ORACLE_BUGZILLA_PRODUCT": f"Oracle Linux {major}",
@@ -259,6 +259,7 @@ def identity(d, key_text):
                     conflicts=["rocky-release < 8.0"], files=repos | {"/etc/dnf/vars/contentdir": conf("pub/rocky"), "/etc/dnf/vars/rltype": conf(""), "/etc/dnf/vars/stream": conf(f"{e}-stream")}, source=src),
                 Pkg("rocky-gpg-keys", evr, conflicts=["rocky-release < 8.0"], files=keys, source=src)]
     elif d.id == "oracle":
+        uek = f"5.15.0-206.153.7.el{e}uek" if e < 10 else "6.12.0-0.20.20.el10uek"
         evr = f"4:{v}-1.0.1.el{e}" if e > 8 else f"4:{v}-1.0.1.el8"
         f = _identity_files(d, "oracle-release", "oraclelinux-release") | keys
         del f["/usr/share/redhat-release"]
@@ -269,8 +270,8 @@ def identity(d, key_text):
                 Pkg("redhat-release", f"3:{v}-1.0.1.el{e}", ARCH, provides=["redhat-release-eula"], files={"/etc/redhat-release": File(d.rel_line), "/usr/share/redhat-release": File(dir=True)}, source="oraclelinux-release"),
                 Pkg(f"oracle-epel-release-el{e}", f"1.0-5.el{e}", ARCH, repo="extras", source="oraclelinux-release",
                     files={f"/etc/yum.repos.d/oracle-epel-ol{e}.repo": conf(f"[ol{e}_developer_EPEL]\nname=EPEL rebuilt\nbaseurl={HOST}/repo/OracleLinux/OL{e}/developer/EPEL/$basearch/\ngpgkey={d.gpgkey}\ngpgcheck=1\nenabled=0")}),
-                Pkg("kernel-uek-core", f"5.15.0-206.153.7.el{e}uek", ARCH, repo="uek", provides=["installonlypkg(kernel)", f"kernel-uek-core-uname-r = 5.15.0-206.153.7.el{e}uek.{ARCH}"], source="kernel-uek",
-                    files={f"/boot/vmlinuz-5.15.0-206.153.7.el{e}uek.{ARCH}": File("kernel"), f"/usr/lib/modules/5.15.0-206.153.7.el{e}uek.{ARCH}/kernel/drivers/net/e1000.ko.xz": File("module")}),
+                Pkg("kernel-uek-core", uek, ARCH, repo="uek", provides=["installonlypkg(kernel)", f"kernel-uek-core-uname-r = {uek}.{ARCH}"], source="kernel-uek",
+                    files={f"/boot/vmlinuz-{uek}.{ARCH}": File("kernel"), f"/usr/lib/modules/{uek}.{ARCH}/kernel/drivers/net/e1000.ko.xz": File("module")}),
                 Pkg("linux-firmware-core", f"999:20240715-999.34.git.el{e}", repo="uek", source="linux-firmware-core", files={"/usr/lib/firmware/core.bin": File("firmware")})]
     elif d.id == "rhel":
         evr = f"{v}-0.3.el{e}"

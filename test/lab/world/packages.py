@@ -256,6 +256,8 @@ def modules(d, alma):
                 ("container-tools", tools, True, [("podman", "3:4.4.1-12", "3:4.9.4-1"), ("buildah", "2:1.29.1-1", "2:1.33.6-2"), ("runc", "1:1.1.4-1", "1:1.1.12-1")]),
                 ("virt", virt, True, [("libvirt-libs", "8.0.0-10.1", "8.0.0-23.1"), ("qemu-img", "15:6.2.0-20", "15:6.2.0-49")])]
         default = {"nodejs": "18", "php": "7.4", "container-tools": tools, "virt": virt}
+    elif e == 10:
+        want, default = [], {}                      # EL10 has no modules
     else:
         want = [("nodejs", "18", True, [("nodejs", "1:18.18.2-2", "1:18.20.4-1"), ("npm", "1:9.8.1-1.18.18.2.2", "1:10.7.0-1.18.20.4.1")]),
                 ("nodejs", "20", False, [("nodejs", "1:20.9.0-1", "1:20.16.0-1"), ("npm", "1:10.1.0-1.20.9.0.1", "1:10.8.1-1.20.16.0.1")]),
@@ -263,7 +265,7 @@ def modules(d, alma):
                 ("maven", "3.8", False, [("maven", "3.8.5-2", "3.8.5-2")])]
         default = {}
     # a stream that AlmaLinux does not carry
-    if not alma:
+    if want and not alma:
         want.append(("vanished", "1", True, [("vanished-app", "1.0-1", None)]))
     pkgs, docs = [], []
     for i, (name, stream, inst, members) in enumerate(want):
