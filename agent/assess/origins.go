@@ -68,6 +68,36 @@ type OriginGroup struct {
 	Examples []string       `json:"examples"` // the first names
 }
 
+// From says in words where the packages come from.
+func (g *OriginGroup) From() string {
+	from := "of " + g.Owner
+	switch g.Owner {
+	case "unsigned":
+		from = "without a signature"
+	case "unknown":
+		from = "signed with a key that nobody knows"
+	}
+	if g.Repo != "" && !strings.EqualFold(g.Repo, g.Owner) {
+		from += ", from " + g.Repo
+	}
+	return from
+}
+
+// StateText says in words what becomes of them.
+func (g *OriginGroup) StateText() string {
+	var parts []string
+	for _, s := range []struct{ state, one, more string }{
+		{"valid", "stays as it is", "stay as they are"}, {"superseded", "is in AlmaLinux as well", "are in AlmaLinux as well"},
+		{"twice", "is in two repositories", "are in two repositories"}, {"moved", "moved to another repository", "moved to another repository"},
+		{"replaced", "is replaced under another name", "are replaced under another name"}, {"unmaintained", "gets no updates any more", "get no updates any more"},
+	} {
+		if n := g.States[s.state]; n > 0 {
+			parts = append(parts, pluralOf(n, s.one, s.more))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
 // OriginNote is what becomes of one package.
 type OriginNote struct {
 	NEVRA string `json:"nevra"`
@@ -337,9 +367,9 @@ func (a *assessor) foreignState(j *judged) (state, why string) {
 	}
 	if inSynergy != "" {
 		if j.res.Origin.Owner == "epel" {
-			return "twice", "EPEL's, and Synergy has " + inSynergy
+			return "twice", "it is from EPEL, and AlmaLinux's Synergy has " + inSynergy
 		}
-		return "twice", "Synergy has " + inSynergy
+		return "twice", "AlmaLinux's Synergy has " + inSynergy
 	}
 	return "valid", ""
 }

@@ -295,19 +295,19 @@ func (a *assessor) after(j *judged, fixed rpmver.EVR) (nevra, why string, closed
 	return id.String(), "", true
 }
 
+// AdvisorySeverities are what AlmaLinux gives advisories, the worst first, and
+// "none" for what has none.
+var AdvisorySeverities = []string{"critical", "important", "moderate", "low", "none"}
+
+// AdvisorySeverity brings a severity to one of AdvisorySeverities.
+func AdvisorySeverity(s string) string { return AdvisorySeverities[severityRank(s)] }
+
 // severityRank orders advisories: the worst first.
 func severityRank(s string) int {
-	switch strings.ToLower(s) {
-	case "critical":
-		return 0
-	case "important":
-		return 1
-	case "moderate":
-		return 2
-	case "low":
-		return 3
+	if i := slices.Index(AdvisorySeverities, strings.ToLower(s)); i >= 0 {
+		return i
 	}
-	return 4
+	return len(AdvisorySeverities) - 1
 }
 
 func sortAdvisories(list []AdvisoryResult) {
@@ -387,11 +387,7 @@ func (res *SecurityResult) summarize(total int, unread bool) {
 			switch repodata.AdvisoryType(r.Type) {
 			case repodata.AdvisorySecurity:
 				c.Security++
-				sev := strings.ToLower(r.Severity)
-				if severityRank(sev) == 4 {
-					sev = "none"
-				}
-				c.BySeverity[sev]++
+				c.BySeverity[AdvisorySeverity(r.Severity)]++
 				for _, id := range r.CVEs {
 					cves[id] = true
 				}
@@ -491,13 +487,55 @@ var securityFindingTypes = []FindingType{
 	},
 }
 
+// Worded lists the security advisories of a count by severity: "1 critical, 3
+// low"; empty for none.
+func (c SecurityCount) Worded() string {
+	var parts []string
+	for _, s := range AdvisorySeverities {
+		if k := c.BySeverity[s]; k > 0 && s != "none" {
+			parts = append(parts, fmt.Sprintf("%d %s", k, s))
+		} else if k > 0 {
+			parts = append(parts, fmt.Sprintf("%d without a severity", k))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Sentence is the result in one line.
+func (res *SecurityResult) Sentence() string {
+	s := &res.Summary
+	text := "AlmaLinux's packages close no security advisory"
+	if n := s.Closed; n.Security > 0 {
+		text = fmt.Sprintf("AlmaLinux's packages close %s (%s)", pluralOf(n.Security, "security advisory", "security advisories"), n.Worded())
+	}
+	if n := s.Open; n.Security > 0 {
+		text += fmt.Sprintf("; %s open (%s)", pluralOf(n.Security, "stays", "stay"), n.Worded())
+	}
+	if s.Reopened > 0 {
+		text += fmt.Sprintf("; %s would open again", plural(s.Reopened, "CVE"))
+	}
+	return text
+}
+
+func pluralOf(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
+}
+
+// Heading is the title without the severity that AlmaLinux puts before it.
+func (r *AdvisoryResult) Heading() string {
+	if s, rest, ok := strings.Cut(r.Title, ": "); ok && strings.EqualFold(s, r.Severity) {
+		return rest
+	}
+	return r.Title
+}
+
 // Subject is the advisory in few words: its title without the severity that
 // AlmaLinux puts before it, and the first CVEs.
 func (r *AdvisoryResult) Subject() string {
-	t := r.Title
-	if s, rest, ok := strings.Cut(t, ": "); ok && strings.EqualFold(s, r.Severity) {
-		t = rest
-	}
+	t := r.Heading()
 	if len(r.CVEs) > 0 {
 		t += " (" + someOf(r.CVEs, 2) + ")"
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/almamigrate/almamigrate/agent/assess"
 	"github.com/almamigrate/almamigrate/agent/inventory"
@@ -37,6 +38,7 @@ type checkFlags struct {
 	deep      bool
 	security  bool
 	advisory  []string
+	optional  []string // advisories of the configuration: one that cannot be read does not end the run
 	origins   bool
 	abi       bool
 	folders   []string
@@ -75,15 +77,20 @@ Without root it reads what it can and says what it had to skip.`,
 	fl.BoolVar(&f.deep, "deep", false, "also fetch AlmaLinux's kernel packages (some 100 MB, once), verify them and judge the kernel modules by their content, and read the initramfs; with --abi, and the same for every library that applications import symbols from")
 	abiFlags(fl, &f.abi, &f.folders)
 	fl.BoolVar(&f.verify, "verify-signatures", false, "verify the signatures of all packages, also where an earlier run did and nothing changed since")
-	fl.BoolVar(&f.security, "security", false, "also tell which of AlmaLinux's advisories the move closes, which stay open, and which CVEs would open again")
-	fl.StringArrayVar(&f.advisory, "advisories", nil, "read advisories from `FILE` as well: AlmaLinux's OSV records (JSON, a folder or tar of them) or updateinfo.xml; implies --security (may be repeated)")
-	fl.BoolVar(&f.origins, "origins", false, "also tell where the packages of other vendors come from, what becomes of their repositories (asks their servers), and what AlmaLinux changes of its own")
+	securityFlags(fl, &f)
 	c.MarkFlagsMutuallyExclusive("demo", "inventory")
 	c.MarkFlagsMutuallyExclusive("demo", "mirror")
 	c.MarkFlagsMutuallyExclusive("demo", "repo")
 	_ = c.RegisterFlagCompletionFunc("only", cobra.FixedCompletions(strings.Split(verdictNames(), ", "), cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions([]string{"blocker", "warning"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
+}
+
+// securityFlags adds the flags of what check and report tell beside the verdict.
+func securityFlags(fl *pflag.FlagSet, f *checkFlags) {
+	fl.BoolVar(&f.security, "security", false, "also tell which of AlmaLinux's advisories the move closes, which stay open, and which CVEs would open again")
+	fl.StringArrayVar(&f.advisory, "advisories", nil, "read advisories from `FILE` as well: AlmaLinux's OSV records (JSON, a folder or tar of them) or updateinfo.xml; implies --security (may be repeated)")
+	fl.BoolVar(&f.origins, "origins", false, "also tell where the packages of other vendors come from, what becomes of their repositories (asks their servers), and what AlmaLinux changes of its own")
 }
 
 var allVerdicts = []assess.PackageVerdict{assess.Same, assess.Newer, assess.Older, assess.Replaced, assess.Missing, assess.ThirdParty, assess.Local}
@@ -124,7 +131,7 @@ func (f *checkFlags) settle(a *app) error {
 		}
 	}
 	f.offline = f.offline || a.cfg.Repos.Offline
-	f.security = f.security || len(f.advisory) > 0
+	f.security = f.security || len(f.advisory)+len(f.optional) > 0
 	return nil
 }
 
@@ -307,6 +314,11 @@ func (a *app) fetch(ctx context.Context, in *assess.Input, dir string, f *checkF
 		in.Advisories = target.Advisories(ctx, syncer, in.Repos, synced)
 		if err := target.AddFiles(ctx, in, f.advisory); err != nil {
 			return &UserError{Err: err, Code: ExitUsage, Hint: "name a file of AlmaLinux's OSV records, or the updateinfo.xml of a repository"}
+		}
+		for _, file := range f.optional {
+			src, err := target.AdvisoryFile(ctx, file, in.Major)
+			src.Err = err
+			in.Advisories = append(in.Advisories, src)
 		}
 	}
 	if f.origins {

@@ -44,12 +44,16 @@ func (a *app) reportCommand() *cobra.Command {
 An endpoint that is down loses nothing: reports wait in a spool, bounded in
 size and age, and later runs send them in order. The host itself is not changed.
 
+With --security and --origins the report also has what "check" tells with them;
+security= and origins= in almamigrate.conf(5) turn them on for the timer.
+
 The exit code tells whether there is a report with a verdict, not which: use
 "check" to act on the verdict. It is 1 where some of the above could not be
 written, and 13 or 12 where the check came to no verdict; a report is left all
 the same.`,
 		Example: `  almamigrate report
   almamigrate report --html /root/host.html
+  almamigrate report --security --origins
   almamigrate report --html page.html --input latest.json   # no check, just the page
   journalctl -x -t almamigrate`,
 		Args: cobra.NoArgs,
@@ -72,6 +76,7 @@ the same.`,
 	fl.StringArrayVar(&f.repos, "repo", nil, "use `ID=URL` for a single repository, as check does")
 	fl.BoolVar(&f.offline, "offline", false, "use only what is in the metadata cache; endpoints are still contacted")
 	fl.StringVar(&f.cacheDir, "cache-dir", "", "keep metadata in `DIR` (default /var/cache/almamigrate)")
+	securityFlags(fl, &f.checkFlags)
 	fl.BoolVar(&f.demo, "demo", false, "show a report on a small built-in EL host; nothing is kept or sent")
 	_ = c.MarkFlagDirname("state-dir")
 	c.MarkFlagsMutuallyExclusive("demo", "input")
@@ -158,9 +163,15 @@ func writeSummary(w io.Writer, r *report.Report, path, html string) error {
 			line("blocker", "%s: %s", f.ID, f.Title)
 		}
 	}
+	if s := r.Security; s != nil && s.Summary.Advisories > 0 {
+		line("security", "%s", s.Sentence())
+	}
 	if c := r.Changes; c != nil {
 		came, went := c.Blockers()
 		line("since", "%s: %d blockers new, %d gone; %s changed", c.Since.Format("2006-01-02 15:04 MST"), came, went, count(len(c.Packages), "package"))
+		if s := c.Security; s != nil && len(s.New)+len(s.Gone) > 0 {
+			line("", "advisories that apply to this host: %d new, %d gone", len(s.New), len(s.Gone))
+		}
 	}
 	if path != "" {
 		line("report", "%s", path)

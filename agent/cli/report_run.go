@@ -21,6 +21,9 @@ import (
 
 // report runs a check and leaves its result in every place that is set.
 func (a *app) report(ctx context.Context, f reportFlags) error {
+	f.security = f.security || a.cfg.Report.Security
+	f.origins = f.origins || a.cfg.Report.Origins
+	f.optional = a.cfg.Report.Advisories
 	if f.demo {
 		c, _, err := a.judge(ctx, &f.checkFlags)
 		if err != nil {

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -98,4 +99,54 @@ func TestSupportBundle(t *testing.T) {
 	if info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %o", info.Mode().Perm())
 	}
+}
+
+// What check tells with --security and --origins a report tells only when it
+// is asked, on the command line or in the configuration, and a file of advisories
+// that the configuration names and nobody can read does not stop it.
+func TestReportSecurity(t *testing.T) {
+	dir := t.TempDir()
+	osv := filepath.Join(dir, "osv.json")
+	must(t, os.WriteFile(osv, []byte(`{"id":"ALSA-2099:1","modified":"2099-01-02T00:00:00Z","published":"2099-01-02T00:00:00Z","summary":"Critical: bash security update","related":["CVE-2099-1"],
+		"affected":[{"package":{"ecosystem":"AlmaLinux:8","name":"bash"},"ranges":[{"type":"ECOSYSTEM","events":[{"introduced":"0"},{"fixed":"99-1"}]}]}]}`), 0o644))
+	conf := func(text string) string {
+		f := filepath.Join(t.TempDir(), "c.conf")
+		must(t, os.WriteFile(f, []byte("[report]\n"+text), 0o644))
+		return f
+	}
+	type document struct {
+		Security *struct {
+			Sources []struct{ Name, Error string }
+			Open    []struct{ ID string }
+		}
+		Origins *struct{}
+	}
+	report := func(args ...string) (d document) {
+		code, out, errs := run(append([]string{"report", "--demo", "--json"}, args...)...)
+		wantCode(t, code, 0, out, errs)
+		must(t, json.Unmarshal([]byte(out), &d))
+		return d
+	}
+	if d := report("--config", conf("")); d.Security != nil || d.Origins != nil {
+		t.Error("a report tells what nobody asked for")
+	}
+	for name, args := range map[string][]string{
+		"flags": {"--advisories", osv, "--origins"}, "configuration": {"--config", conf("advisories = " + osv + "\norigins = yes\n")},
+	} {
+		if d := report(args...); d.Security == nil || len(d.Security.Open) != 1 || d.Security.Open[0].ID != "ALSA-2099:1" || d.Origins == nil {
+			t.Errorf("%s: got %+v", name, d.Security)
+		}
+	}
+	if d := report("--config", conf("security = yes\n")); d.Security == nil {
+		t.Error("security = yes: nothing is told")
+	}
+	d := report("--config", conf("advisories = "+filepath.Join(dir, "none.json")+"\n"))
+	if d.Security == nil || !strings.Contains(fmt.Sprint(d.Security.Sources), "none.json") || !strings.Contains(fmt.Sprint(d.Security.Sources), "no such file") {
+		t.Errorf("a file that is not there: %+v", d.Security)
+	}
+	code, out, errs := run("report", "--demo", "--advisories", filepath.Join(dir, "none.json"))
+	wantCode(t, code, 2, out, errs)
+	code, out, errs = run("report", "--demo", "--advisories", osv)
+	wantCode(t, code, 0, out, errs)
+	wantText(t, out, "AlmaLinux's packages close no security advisory; 1 stays open (1 critical)")
 }

@@ -22,6 +22,9 @@ type Report struct {
 	SpoolSize   int64         // spool_size: bytes that may wait for one endpoint
 	SpoolAge    time.Duration // spool_age: how long a report waits
 	SendTime    time.Duration // send_time: how long one run tries, for each endpoint
+	Security    bool          // security: tell what AlmaLinux's advisories say of the host, as check --security does
+	Advisories  []string      // advisories: files of advisories beside the repositories'; they imply Security
+	Origins     bool          // origins: tell of other vendors' packages and repositories, as check --origins does
 }
 
 // Endpoint is section [endpoint NAME]: a server that reports are POSTed to.
@@ -59,6 +62,9 @@ var reportKeys = map[string]setter{
 	"spool_size":   func(c *Config, _, v string) error { return setSize(&c.Report.SpoolSize, v) },
 	"spool_age":    func(c *Config, _, v string) error { return setPositive(&c.Report.SpoolAge, v) },
 	"send_time":    func(c *Config, _, v string) error { return setPositive(&c.Report.SendTime, v) },
+	"security":     func(c *Config, _, v string) error { return setBool(&c.Report.Security, v) },
+	"advisories":   func(c *Config, _, v string) error { return setPaths(&c.Report.Advisories, v) },
+	"origins":      func(c *Config, _, v string) error { return setBool(&c.Report.Origins, v) },
 }
 
 var endpointKeys = map[string]setter{

@@ -23,6 +23,9 @@ ansible_fact = off
 spool_size = 10M
 spool_age = 2d
 send_time = 90
+security = yes
+advisories = /srv/osv.tar.xz, /srv/updateinfo.xml.gz
+origins = on
 [endpoint fleet]
 url = https://fleet.example.com/reports
 token_file = /etc/almamigrate/fleet.token
@@ -39,7 +42,8 @@ url = http://10.0.0.1/
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := config.Report{Keep: 7, TextfileDir: "/var/lib/node_exporter/textfile_collector", SpoolSize: 10 << 20, SpoolAge: 48 * time.Hour, SendTime: 90 * time.Second}
+	want := config.Report{Keep: 7, TextfileDir: "/var/lib/node_exporter/textfile_collector", SpoolSize: 10 << 20, SpoolAge: 48 * time.Hour, SendTime: 90 * time.Second,
+		Security: true, Advisories: []string{"/srv/osv.tar.xz", "/srv/updateinfo.xml.gz"}, Origins: true}
 	if d := cmp.Diff(want, c.Report); d != "" {
 		t.Error(d)
 	}
@@ -61,6 +65,8 @@ func TestReportErrors(t *testing.T) {
 		{"[report]\nspool_size = 9999999999G\n", `is not a size`},
 		{"[report]\nspool_age = 0\n", `must be more than 0`},
 		{"[report]\ntextfile_dir = x\n", `is not an absolute path`},
+		{"[report]\nsecurity = maybe\n", `is neither yes nor no`},
+		{"[report]\nadvisories = osv.json\n", `absolute`},
 		{"[report x]\nkeep = 1\n", `unknown section [report x]`},
 		{"[endpoint]\nurl = https://x/\n", `unknown section [endpoint]`},
 		{"[endpoint a/../b]\nurl = https://x/\n", `is not a name`},

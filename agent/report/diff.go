@@ -11,14 +11,16 @@ import (
 
 // Changes is what is different from the report before.
 type Changes struct {
-	Since    time.Time        `json:"since"`  // when that one was finished
-	RunID    string           `json:"run_id"` // of that one
-	Verdict  assess.Verdict   `json:"verdict_before"`
-	New      []FindingChange  `json:"new"`  // sorted by severity, id, resource
-	Gone     []FindingChange  `json:"gone"` // sorted likewise
-	Packages []PackageChange  `json:"packages"`
-	Verdicts []VerdictChange  `json:"verdicts"` // packages that are the same and judged otherwise, e.g. since AlmaLinux has an update
-	Tool     *ToolChange      `json:"tool,omitempty"`
+	Since    time.Time       `json:"since"`  // when that one was finished
+	RunID    string          `json:"run_id"` // of that one
+	Verdict  assess.Verdict  `json:"verdict_before"`
+	New      []FindingChange `json:"new"`  // sorted by severity, id, resource
+	Gone     []FindingChange `json:"gone"` // sorted likewise
+	Packages []PackageChange `json:"packages"`
+	Verdicts []VerdictChange `json:"verdicts"` // packages that are the same and judged otherwise, e.g. since AlmaLinux has an update
+	Tool     *ToolChange     `json:"tool,omitempty"`
+	// Security is there where both reports read the same sources of advisories.
+	Security *SecurityChanges `json:"security,omitempty"`
 	Counts   map[string][]int `json:"counts"` // what: before, after; those that changed
 }
 
@@ -51,6 +53,24 @@ type VerdictChange struct {
 type ToolChange struct {
 	From string `json:"from"`
 	To   string `json:"to"`
+}
+
+// SecurityChanges says which advisories came and went for the host as it is,
+// whether or not the move would close them.
+type SecurityChanges struct {
+	New          []AdvisoryChange `json:"new"`           // by severity, then id; they did not apply before
+	Gone         []AdvisoryChange `json:"gone"`          // in the same order; mended since, or their package is gone
+	NewSeverity  map[string]int   `json:"new_severity"`  // of the security ones
+	GoneSeverity map[string]int   `json:"gone_severity"` // likewise
+	Reopened     []string         `json:"reopened_cves"` // sorted: would open again now and would not have before
+	NotReopened  []string         `json:"reopened_gone"` // sorted: the other way round
+}
+
+// AdvisoryChange is an advisory that came or went.
+type AdvisoryChange struct {
+	ID       string `json:"id"`
+	Type     string `json:"type"`
+	Severity string `json:"severity"` // critical, important, moderate, low, none
 }
 
 // Diff compares two reports of one host. Either may be a failed one only in the
@@ -88,12 +108,13 @@ func Diff(before, after *Report) *Changes {
 			c.Counts["findings."+string(s)] = []int{a, b}
 		}
 	}
+	c.security(before.Security, after.Security)
 	return c
 }
 
 // Empty tells whether nothing changed that a human would want to read.
 func (c *Changes) Empty() bool {
-	return c == nil || len(c.New)+len(c.Gone)+len(c.Packages)+len(c.Verdicts) == 0
+	return c == nil || len(c.New)+len(c.Gone)+len(c.Packages)+len(c.Verdicts) == 0 && c.Security.empty()
 }
 
 // Blockers counts the blockers that came and that went.

@@ -34,6 +34,9 @@ func NewPage(text string) (*template.Template, error) {
 		"mib":   func(n any) string { return mib(n) },
 		"class": severityClass,
 		"join":  func(l []string) string { return Safe(strings.Join(l, ", ")) },
+
+		"severities": func(n map[string]int) string { return assess.SecurityCount{BySeverity: n}.Worded() },
+		"changes":    changedAdvisories,
 	}).Parse(text)
 }
 
@@ -62,6 +65,7 @@ type pageData struct {
 	Blocking, Warnings int
 	Timeline           *pageTimeline
 	Severities         []pageSeverity
+	pageSecurity
 }
 
 // pageGroup is the packages of one verdict.
@@ -171,6 +175,7 @@ func (r *Report) WriteHTML(w io.Writer, points []Point) error {
 		}
 		d.ModuleRows = append(d.ModuleRows, m)
 	}
+	d.pageSecurity = newPageSecurity(&r.Check)
 	var b bytes.Buffer
 	if err := t.Execute(&b, d); err != nil {
 		return fmt.Errorf("cannot make the page: %w", err)

@@ -83,6 +83,20 @@ func hostileReport() *report.Report {
 	r.Changes.Packages = []report.PackageChange{{Name: h, From: []string{h}, To: []string{h}}}
 	r.Delivery = []report.Delivery{{Endpoint: h, URL: h, Error: h}}
 	r.Failure = &report.Failure{Message: h, Hint: h}
+	for _, list := range [][]assess.AdvisoryResult{r.Security.Closed, r.Security.Open} {
+		for i := range list {
+			a := &list[i]
+			a.ID, a.Severity, a.Title, a.Issued, a.CVEs, a.Part = h, h, h, h, []string{h}, h
+			a.Packages = []assess.AdvisoryPackage{{NEVRA: h, Fixed: h, After: h, Why: h}}
+		}
+	}
+	r.Security.Reopened = []assess.Reopened{{NEVRA: h, After: h, CVEs: []string{h}}}
+	r.Security.Sources[0].Name, r.Security.Sources[0].Error = h, h
+	r.Changes.Security = &report.SecurityChanges{New: []report.AdvisoryChange{{ID: h, Type: h, Severity: h}}, Gone: []report.AdvisoryChange{{ID: h, Type: "security", Severity: h}},
+		NewSeverity: map[string]int{h: 1}, Reopened: []string{h}, NotReopened: []string{h}}
+	r.Origins.Packages = []assess.OriginGroup{{Owner: h, Repo: h, Packages: 1, States: map[string]int{h: 1}, Examples: []string{h}, Notable: []assess.OriginNote{{NEVRA: h, State: h, Why: h}}}}
+	r.Origins.Repos = []assess.OriginRepo{{ID: h, After: []string{h}, Detail: h, Package: h, Release: "breaks", Fate: h, FateWhy: h}}
+	r.Origins.Modified, r.Origins.ModifiedSource = []assess.ModifiedEntry{{Source: h, What: h}}, h
 	return r
 }
 
@@ -106,6 +120,28 @@ func TestPageHostile(t *testing.T) {
 	}
 	if strings.Count(page, "</style>") != strings.Count(plain, "</style>") || strings.ContainsAny(page, "\u202e\x1b") {
 		t.Error("the style was closed, or characters came through that hide or turn text")
+	}
+}
+
+// The page tells of advisories and other vendors where a report has them, and
+// only there.
+func TestPageSecurity(t *testing.T) {
+	r, _ := sampleReport()
+	r.Security = securityResult()
+	page := html(t, r, nil)
+	for _, want := range []string{
+		`id="security"`, `href="#security"`, "close 2 security advisories (1 critical, 1 important) with 4 CVEs", "ALSA-2026:0004", "CVE-2026-4, CVE-2026-5, CVE-2026-6", "(after a reboot)",
+		"Would stay open: 1", "held back by versionlock.list", "Would open again", "CVE-2026-7", "foo-1.1-2.el8.x86_64", "Bug fixes and enhancements that come: 1",
+		"Advisories that no longer apply", "1, of security: 1 moderate", "ALSA-2026:0003 (moderate)", "Not read: advisories of appstream",
+		`id="vendors"`, `href="#vendors"`, "signed with a key that nobody knows, from acme", "nothing answers at the address that it will have", "duf-1-1.x86_64", "drivers that RHEL dropped are built",
+	} {
+		if !strings.Contains(strings.ReplaceAll(page, "&#39;", "'"), want) {
+			t.Errorf("the page has no %q", want)
+		}
+	}
+	r.Security, r.Origins, r.Changes = nil, nil, nil
+	if page := html(t, r, nil); strings.Contains(page, `#security`) || strings.Contains(page, `#vendors`) || strings.Contains(page, "Other vendors") {
+		t.Error("sections that nobody asked for")
 	}
 }
 

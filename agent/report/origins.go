@@ -22,39 +22,20 @@ func (c *Check) origins(p *page) {
 	}
 	for i := range o.Packages {
 		g := &o.Packages[i]
-		from := "of " + g.Owner
-		switch g.Owner {
-		case "unsigned":
-			from = "without a signature"
-		case "unknown":
-			from = "signed with a key that nobody knows"
-		}
-		if g.Repo != "" && !strings.EqualFold(g.Repo, g.Owner) {
-			from += ", from " + g.Repo
-		}
 		names := strings.Join(g.Examples, ", ")
 		if g.Packages > len(g.Examples) {
 			names += " ..."
 		}
-		var parts []string
-		for _, s := range []struct{ state, text string }{
-			{"valid", "valid on AlmaLinux"}, {"superseded", "that AlmaLinux carries, too"}, {"twice", "there twice"}, {"moved", "moved elsewhere"},
-			{"replaced", "replaced under another name"}, {"unmaintained", "without updates from there"},
-		} {
-			if n := g.States[s.state]; n > 0 {
-				parts = append(parts, fmt.Sprintf("%d %s", n, s.text))
-			}
-		}
-		p.wrap("  ", 6, fmt.Sprintf("%d %s %s (%s): %s", g.Packages, plural(g.Packages, "package", "packages"), from, names, strings.Join(parts, ", ")))
+		p.wrap("  ", 6, fmt.Sprintf("%d %s %s (%s): %s", g.Packages, plural(g.Packages, "package", "packages"), g.From(), names, g.StateText()))
 		shown := g.Notable
 		if !p.opt.Verbose {
 			shown = shown[:min(len(shown), 5)]
 		}
 		for _, n := range shown {
-			p.wrap("      ", 8, fmt.Sprintf("%s  %s: %s", n.NEVRA, n.State, n.Why))
+			p.wrap("      ", 8, fmt.Sprintf("%s: %s", n.NEVRA, n.Why))
 		}
 		if n := len(g.Notable) - len(shown); n > 0 {
-			p.line(fmt.Sprintf("      ... and %d more: --verbose", n))
+			p.line(fmt.Sprintf("      ... and %d more: almamigrate check --origins --verbose", n))
 		}
 	}
 	if len(o.Repos) > 0 {
@@ -75,7 +56,7 @@ func (c *Check) origins(p *page) {
 			p.wrap("  ", 6, m.Source+": "+m.What)
 		}
 		if n := len(o.Modified) - len(rest); n > 0 {
-			p.line(fmt.Sprintf("  %d more carry AlmaLinux's names and marks and nothing else.", n))
+			p.line(fmt.Sprintf("  %d more %s AlmaLinux's names and marks and nothing else.", n, plural(n, "carries", "carry")))
 		}
 	}
 }
@@ -85,39 +66,40 @@ func (c *Check) origins(p *page) {
 const branded = "carries AlmaLinux's names and marks"
 
 func originRepoText(r *assess.OriginRepo) string {
-	parts := []string{fmt.Sprintf("%d %s", r.Packages, plural(r.Packages, "package", "packages")), r.Fate}
+	head := fmt.Sprintf("%s (%d %s): ", r.ID, r.Packages, plural(r.Packages, "package", "packages"))
 	if r.Fate == "goes" {
-		parts[1] = "goes: " + r.FateWhy
-	} else {
-		switch {
-		case r.Address == "other":
-			parts = append(parts, "its address becomes "+strings.Join(r.After, " "))
-		default:
-			parts = append(parts, "the same address")
-		}
-		switch r.Probe {
-		case "answers":
-			parts = append(parts, "which answers")
-		case "dead":
-			parts = append(parts, "which does not answer ("+r.Detail+")")
-		default:
-			why := "unprobed"
-			if r.Detail != "" {
-				why += ", " + r.Detail
-			}
-			parts = append(parts, why)
-		}
-		switch r.Key {
-		case "missing":
-			parts = append(parts, "its key is missing")
-		case "unchecked":
-			parts = append(parts, "signatures are not checked")
-		case "remote":
-			parts = append(parts, "its key is fetched from the net when needed")
-		}
-		if r.Release == "breaks" {
-			parts = append(parts, "requirements of "+r.Package+" break")
-		}
+		return head + "goes: " + r.FateWhy
 	}
-	return r.ID + ": " + strings.Join(parts, "; ")
+	after := strings.Join(r.After, " ")
+	var text string
+	switch {
+	case r.Probe == "dead" && r.Address == "other":
+		text = fmt.Sprintf("stays, and nothing answers at the address that it will have, %s (%s)", after, r.Detail)
+	case r.Probe == "dead":
+		text = fmt.Sprintf("stays, and its address %s does not answer (%s)", after, r.Detail)
+	case r.Address == "other" && r.Probe == "answers":
+		text = "stays; its address becomes " + after + ", which answers"
+	case r.Address == "other":
+		text = "stays; its address becomes " + after + ", which was not asked"
+	case r.Probe == "answers":
+		text = "stays; its address is the same, and answers"
+	default:
+		text = "stays; its address is the same, and was not asked"
+	}
+	if r.Probe == "unprobed" && r.Detail != "" {
+		text += " (" + r.Detail + ")"
+	}
+	parts := []string{text}
+	switch r.Key {
+	case "missing":
+		parts = append(parts, "its key is missing after the move: dnf will refuse its packages")
+	case "unchecked":
+		parts = append(parts, "dnf does not check its packages' signatures")
+	case "remote":
+		parts = append(parts, "dnf fetches its key from the net when needed")
+	}
+	if r.Release == "breaks" {
+		parts = append(parts, "what "+r.Package+" requires is not met after the move")
+	}
+	return head + strings.Join(parts, "; ")
 }

@@ -35,6 +35,8 @@ func sampleReport() (r, before *report.Report) {
 	c.Packages[0].NEVRA = "bash-4.4-1.1.el8.x86_64"
 	c.Packages[3].Verdict, c.Packages[3].Target = assess.Newer, &assess.Target{NEVRA: "glibc-2.28-2.el8.x86_64", Repo: "baseos"}
 	c.Packages = append(c.Packages[:5], c.Packages[6:]...) // "one" is gone
+	before.Security, c.Security, c.Origins = securityResult(), securityResult(), originsResult()
+	c.Security.Open = []assess.AdvisoryResult{}
 	r = report.NewReport(c, nil)
 	r.Changes = report.Diff(before, r)
 	at := time.Date(2026, 2, 27, 3, 0, 0, 0, time.UTC)
@@ -55,6 +57,10 @@ func TestDiff(t *testing.T) {
 		Packages: []report.PackageChange{{Name: "bash", Arch: "x86_64", From: []string{"bash-4.4-1.el8.x86_64"}, To: []string{"bash-4.4-1.1.el8.x86_64"}}, {Name: "one", Arch: "x86_64", From: []string{"one-1-1.x86_64"}, To: []string{}}},
 		Verdicts: []report.VerdictChange{{NEVRA: "glibc-2.28-1.el8.x86_64", From: assess.Same, To: assess.Newer, Target: "glibc-2.28-2.el8.x86_64"}},
 		Counts:   map[string][]int{"findings.blocker": {0, 1}, "findings.info": {1, 0}},
+		Security: &report.SecurityChanges{
+			New: []report.AdvisoryChange{}, Gone: []report.AdvisoryChange{{ID: "ALSA-2026:0003", Type: "security", Severity: "moderate"}},
+			NewSeverity: map[string]int{}, GoneSeverity: map[string]int{"moderate": 1}, Reopened: []string{}, NotReopened: []string{},
+		},
 	}
 	if d := cmp.Diff(want, c); d != "" {
 		t.Error(d)

@@ -20,76 +20,82 @@ func (c *Check) security(p *page) {
 	}
 	p.line("")
 	p.line(p.color(bold, "Security"))
-	closed := s.Summary.Closed
-	lead := "  "
-	if s.Summary.Unread {
-		p.wrap(lead, 2, "Not every repository could be read. What follows rests on the advisories alone, which say what AlmaLinux has published.")
+	for _, l := range securitySays(s) {
+		p.wrap("  ", 2, l)
 	}
+	if len(s.Reopened) > 0 {
+		p.line("")
+		p.line("  " + p.color(yellow, "Would open again") + ": AlmaLinux's package is older, and lacks fixes of the one installed")
+		for _, r := range s.Reopened {
+			p.wrap("  ", 4, fmt.Sprintf("%s, becomes %s: %s", r.NEVRA, r.After, strings.Join(r.CVEs, ", ")))
+		}
+	}
+	c.advisories(p, "Would stay open", s.Open, true)
+	c.advisories(p, "Would be closed", s.Closed, false)
+}
+
+// securitySays is the result in sentences: the sum first.
+func securitySays(s *assess.SecurityResult) []string {
+	var out []string
+	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	closed := s.Summary.Closed
+	if s.Summary.Unread {
+		say("Not every repository could be read. What follows rests on the advisories alone, which say what AlmaLinux has published.")
+	}
+	others := closed.Bugfix + closed.Enhancement
 	if closed.Security == 0 {
-		p.wrap(lead, 2, "No security advisory of AlmaLinux's applies that its packages would close.")
+		text := "No security advisory applies to this host that AlmaLinux's packages would close"
+		if others > 0 {
+			text += fmt.Sprintf("; %d %s of bug fixes and enhancements %s", others, plural(others, "advisory", "advisories"), plural(others, "does", "do"))
+		}
+		say("%s.", text)
 	} else {
-		p.wrap(lead, 2, fmt.Sprintf("AlmaLinux's packages close %d security %s (%s) with %d %s, and %d others.",
-			closed.Security, plural(closed.Security, "advisory", "advisories"), bySeverity(closed), closed.CVEs, plural(closed.CVEs, "CVE", "CVEs"), closed.Bugfix+closed.Enhancement))
-		var extra []string
-		if s.Summary.Kernel > 0 {
-			extra = append(extra, fmt.Sprintf("%d of the kernel", s.Summary.Kernel))
+		text := fmt.Sprintf("AlmaLinux's packages close %d security %s (%s) with %d %s", closed.Security, plural(closed.Security, "advisory", "advisories"),
+			closed.Worded(), closed.CVEs, plural(closed.CVEs, "CVE", "CVEs"))
+		if others > 0 {
+			text += fmt.Sprintf(", and %d of bug fixes and enhancements", others)
 		}
-		if s.Summary.Microcode > 0 {
-			extra = append(extra, fmt.Sprintf("%d of microcode or firmware", s.Summary.Microcode))
-		}
-		text := ""
-		if len(extra) > 0 {
-			text = "Of all these, " + strings.Join(extra, " and ") + ". "
-		}
+		say("%s.", text)
+	}
+	if closed.Security+others > 0 {
+		say("They close when the packages are AlmaLinux's: by almamigrate migrate --full, or by dnf distro-sync after almamigrate migrate. The branding swap alone closes none.")
 		if s.Summary.Reboot {
-			text += "They count after a reboot. "
+			text := "Some count only after a reboot"
+			var of []string
+			if s.Summary.Kernel > 0 {
+				of = append(of, fmt.Sprintf("%d of the kernel", s.Summary.Kernel))
+			}
+			if s.Summary.Microcode > 0 {
+				of = append(of, fmt.Sprintf("%d of microcode or firmware", s.Summary.Microcode))
+			}
+			if len(of) > 0 {
+				text += ", among them " + strings.Join(of, " and ")
+			}
+			say("%s.", text)
 		}
-		p.wrap(lead, 2, text+"Swapping the release packages alone closes none: the packages must be updated, by dnf distro-sync afterwards or by almamigrate migrate --full.")
 	}
 	if n := s.Summary.Open; n.Security > 0 {
-		p.wrap(lead, 2, fmt.Sprintf("%d security %s %s open (%s; %d %s).", n.Security, plural(n.Security, "advisory", "advisories"), plural(n.Security, "stays", "stay"),
-			bySeverity(n), n.CVEs, plural(n.CVEs, "CVE", "CVEs")))
+		say("%d security %s %s open (%s) with %d %s; the list says why.", n.Security, plural(n.Security, "advisory", "advisories"), plural(n.Security, "stays", "stay"),
+			n.Worded(), n.CVEs, plural(n.CVEs, "CVE", "CVEs"))
 	}
 	if n := s.Summary.Reopened; n > 0 {
-		p.wrap(lead, 2, p.color(yellow, fmt.Sprintf("%d %s would open again:", n, plural(n, "CVE", "CVEs")))+" "+reopenedText(s.Reopened))
+		say("%d %s that %s mended on this host would open again.", n, plural(n, "CVE", "CVEs"), plural(n, "is", "are"))
 	}
 	if s.NotJudged > 0 {
-		p.wrap(lead, 2, fmt.Sprintf("Not judged: %d %s of other vendors with names that AlmaLinux has advisories of.", s.NotJudged, plural(s.NotJudged, "package", "packages")))
+		say("Not judged: %d %s of other vendors, of the same name as one that AlmaLinux has advisories of; ask the vendor.", s.NotJudged, plural(s.NotJudged, "package", "packages"))
 	}
-	if len(s.Unclear) > 0 {
-		p.wrap(lead, 2, fmt.Sprintf("Not judged: %d %s of modules that do not name their stream.", len(s.Unclear), plural(len(s.Unclear), "advisory", "advisories")))
+	if n := len(s.Unclear); n > 0 {
+		say("Not judged: %d %s of module streams, which %s not say of which stream.", n, plural(n, "advisory", "advisories"), plural(n, "does", "do"))
 	}
-	c.advisories(p, "Would be closed", s.Closed)
-	c.advisories(p, "Would stay open", s.Open)
+	return out
 }
 
-func reopenedText(list []assess.Reopened) string {
-	var parts []string
-	for _, r := range list {
-		parts = append(parts, fmt.Sprintf("%s (%s)", r.NEVRA, strings.Join(r.CVEs, ", ")))
-	}
-	return strings.Join(parts, "; ")
-}
-
-func bySeverity(n assess.SecurityCount) string {
-	var parts []string
-	for _, s := range []string{"critical", "important", "moderate", "low"} {
-		if k := n.BySeverity[s]; k > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", k, s))
-		}
-	}
-	if k := n.BySeverity["none"]; k > 0 {
-		parts = append(parts, fmt.Sprintf("%d without a severity", k))
-	}
-	return strings.Join(parts, ", ")
-}
-
-func (c *Check) advisories(p *page, heading string, list []assess.AdvisoryResult) {
+func (c *Check) advisories(p *page, heading string, list []assess.AdvisoryResult, why bool) {
 	if len(list) == 0 {
 		return
 	}
 	p.line("")
-	p.line("  " + heading + ":")
+	p.line(fmt.Sprintf("  %s (%d):", heading, len(list)))
 	shown := list
 	if !p.opt.Verbose {
 		shown = list[:min(len(list), shownAdvisories)]
@@ -110,20 +116,40 @@ func (c *Check) advisories(p *page, heading string, list []assess.AdvisoryResult
 			head = p.color(code, head)
 		}
 		p.line(fmt.Sprintf("  %s %-15s %s  %s", head, Safe(r.ID), Safe(r.Issued), Safe(r.Subject())))
+		if reason := commonWhy(r); why && !p.opt.Verbose && reason != "" {
+			p.wrap("             ", 13, "because "+reason)
+		}
 		if p.opt.Verbose {
 			if len(r.CVEs) > 0 {
 				p.wrap("             ", 13, strings.Join(r.CVEs, ", "))
 			}
 			for _, k := range r.Packages {
-				after := k.After
-				if k.Why != "" {
-					after += " (" + k.Why + ")"
+				then := "becomes " + k.After
+				switch k.After {
+				case "":
+					then = "goes"
+				case k.NEVRA:
+					then = "stays"
 				}
-				p.wrap("             ", 15, fmt.Sprintf("%s, mended in %s, becomes %s", k.NEVRA, k.Fixed, strings.TrimSpace(after)))
+				if k.Why != "" {
+					then += " (" + k.Why + ")"
+				}
+				p.wrap("             ", 15, fmt.Sprintf("%s, mended in %s, %s", k.NEVRA, k.Fixed, then))
 			}
 		}
 	}
 	if n := len(list) - len(shown); n > 0 {
 		p.line(fmt.Sprintf("  ... and %d more: almamigrate check --security --verbose", n))
 	}
+}
+
+// commonWhy is why an advisory stays open: the reason of the first package that
+// has one.
+func commonWhy(r *assess.AdvisoryResult) string {
+	for _, p := range r.Packages {
+		if p.Why != "" && p.After != "" {
+			return p.NEVRA + ": " + p.Why
+		}
+	}
+	return ""
 }

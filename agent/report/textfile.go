@@ -83,6 +83,23 @@ func (m *metrics) check(c *Report) {
 	for _, v := range []assess.PackageVerdict{assess.Same, assess.Newer, assess.Older, assess.Replaced, assess.Missing, assess.ThirdParty, assess.Local} {
 		m.value("almamigrate_packages", float64(c.Summary.Packages[v]), "state", string(v))
 	}
+	if s := c.Security; s != nil && s.Summary.Advisories > 0 {
+		m.security(s)
+	}
+}
+
+func (m *metrics) security(s *assess.SecurityResult) {
+	m.head("almamigrate_advisories", "gauge", "Security advisories of AlmaLinux that apply to this host: closed, those that its packages would close; open, those that would stay.")
+	for _, l := range []struct {
+		state string
+		n     assess.SecurityCount
+	}{{"closed", s.Summary.Closed}, {"open", s.Summary.Open}} {
+		for _, v := range assess.AdvisorySeverities {
+			m.value("almamigrate_advisories", float64(l.n.BySeverity[v]), "state", l.state, "severity", v)
+		}
+	}
+	m.head("almamigrate_reopened_cves", "gauge", "CVEs that would open again, since AlmaLinux has an older version.")
+	m.value("almamigrate_reopened_cves", float64(s.Summary.Reopened))
 }
 
 func (m *metrics) delivery(list []Delivery) {
