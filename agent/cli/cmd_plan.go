@@ -147,7 +147,18 @@ func (a *app) makePlan(ctx context.Context, f repoFlags) (*evidence, error) {
 		}
 	}
 	major := target.Major(inv.Host.Major)
-	res := assess.Assess(assess.Input{Inventory: inv, Catalog: cat, Major: major, Repos: repos, Moves: f.full})
+	judged := assess.Input{Inventory: inv, Catalog: cat, Major: major, Repos: repos, Moves: f.full}
+	// The same repositories of kernel modules as check asks: what it calls supplied
+	// must not be a blocker here.
+	if err := a.enabledSuppliers(ctx, &judged, e.syncer, opt); err != nil {
+		return e, err
+	}
+	res := assess.Assess(judged)
+	if asked, err := a.askSuppliers(ctx, &judged, res, dir, &cf, opt); err != nil {
+		return e, err
+	} else if asked {
+		res = assess.Assess(judged)
+	}
 	in := plan.Input{
 		Full: f.full, RollbackDepth: f.rollback,
 		Inventory: inv, Assessment: res, Catalog: cat, Major: major, Repos: repos, Tool: inventory.Tool{Name: "almamigrate", Version: Version},

@@ -51,6 +51,11 @@ func TestSuppliedModules(t *testing.T) {
 	if m["verdict"] != "supplied-by" || m["repo_name"] != "ELRepo" || r == nil || r["enabled"] != true || !strings.HasPrefix(fmt.Sprint(r["signed"]), "good ") || !strings.Contains(ids, "kmod.supplied") {
 		t.Errorf("enabled: %v; %v; %s", m, r, ids)
 	}
+	// plan asks the same repositories: what check calls supplied is no blocker there.
+	r2 := h.Do(Cmd{Args: []string{"bash", "-c", fmt.Sprintf("rm -f /proc/modules; printf '%%s' %q > /proc/modules; %s plan --json --cache-dir /run/cache-plan >/dev/null; find /run/cache-plan -maxdepth 2 -name '*elrepo*'", labnet, binary)}, Farm: true})
+	if !strings.Contains(r2.Stdout, "elrepo") {
+		t.Errorf("plan did not ask ELRepo: %s%s", r2.Stdout, r2.Stderr)
+	}
 	off := "sed -i s/enabled=1/enabled=0/ /etc/yum.repos.d/elrepo.repo"
 	m, r, ids = check(labnet, off)
 	if m["verdict"] != "missing" || r == nil || r["unasked"] == nil || !strings.Contains(ids, "kmod.missing") {
