@@ -21,10 +21,10 @@ RPMARCHES ?= $(shell uname -m)
 LINT     := $(firstword $(wildcard bin/tools/golangci-lint) $(shell type -P golangci-lint 2>/dev/null))
 
 .DEFAULT_GOAL := build
-.PHONY: help build build-all reproducible check lint tools test test-systemd test-fleet crash full boot-crash efi-guest demo fuzz bench perf cover man completions source dist rpm rpmlint install install-files clean lab-down
+.PHONY: help build build-all reproducible check lint tools test test-systemd test-fleet crash full el10 boot-crash efi-guest demo fuzz bench perf cover man completions source dist rpm rpmlint install install-files clean lab-down
 
 help: ## show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/almamigrate for this machine
 	$(GOBUILD) -o bin/almamigrate ./agent/almamigrate
@@ -61,6 +61,10 @@ crash: build ## every crash and failure at every fault point, on hosts of the la
 full: build ## full migrations there and back on every kind of host, compared with dnf's distro-sync, and killed in their transaction; needs root (CRASH=sample: a sample)
 	test/lab/lab deps
 	ALMAMIGRATE_LAB=1 ALMAMIGRATE_FULL=all ALMAMIGRATE_CRASH=$(or $(CRASH),all) $(GO) test -count=1 -v -timeout 4h -run '^(TestMigrateFull|TestFullCrash|TestFullFails|TestRollbackDepth)' ./test/e2e/
+
+el10: build ## CentOS Stream, Rocky, Oracle and RHEL 10: the branding and full migrations, there and back; some minutes, needs root
+	test/lab/lab deps
+	ALMAMIGRATE_LAB=1 ALMAMIGRATE_EL10=all $(GO) test -count=1 -v -timeout 60m -run '^TestEL10' ./test/e2e/
 
 boot-crash: build ## full migrations killed at the fault points of booting, and what keeps a host from booting (CRASH=all: every point); needs root
 	test/lab/lab deps

@@ -80,6 +80,8 @@ func exceptions(distro string) func(string) string {
 			return "Oracle's own, taken out by the catalogue"
 		case distro == "stream" && (strings.HasPrefix(name, "openssl-fips-provider") || name == "epel-next-release"):
 			return "CentOS Stream's own, taken out by the catalogue"
+		case distro == "rhel" && slices.Contains([]string{"insights-client", "subscription-manager-rhsm-certificates"}, name):
+			return "of Red Hat's services, taken out by the catalogue"
 		}
 		return ""
 	}
