@@ -128,9 +128,31 @@ func (a *assessor) security() *SecurityResult {
 		return nil
 	}
 	res := &SecurityResult{Sources: []AdvisoryOrigin{}, Closed: []AdvisoryResult{}, Open: []AdvisoryResult{}, Reopened: []Reopened{}, Unclear: []string{}}
-	merged := map[string]*repodata.Advisory{}
-	var order []string
-	for _, s := range a.in.Advisories {
+	merged, order, sources := mergeAdvisories(a.in.Advisories)
+	res.Sources = sources
+
+	newest := a.newestInstalled()
+	strangers, unclear := map[string]bool{}, map[string]bool{}
+	for _, id := range order {
+		a.judgeAdvisory(res, merged[id], newest, strangers, unclear)
+	}
+	res.NotJudged = len(strangers)
+	for id := range unclear {
+		res.Unclear = append(res.Unclear, id)
+	}
+	slices.Sort(res.Unclear)
+	sortAdvisories(res.Closed)
+	sortAdvisories(res.Open)
+	a.reopened(res, merged)
+	res.summarize(len(merged), a.unread)
+	return res
+}
+
+// mergeAdvisories makes one list of what several sources carry; order has the
+// ids as they came.
+func mergeAdvisories(list []AdvisorySource) (merged map[string]*repodata.Advisory, order []string, sources []AdvisoryOrigin) {
+	merged, sources = map[string]*repodata.Advisory{}, []AdvisoryOrigin{}
+	for _, s := range list {
 		o := AdvisoryOrigin{Name: s.Name, Advisories: len(s.Advisories)}
 		if s.Err != nil {
 			o.Error = s.Err.Error()
@@ -153,25 +175,10 @@ func (a *assessor) security() *SecurityResult {
 			order = append(order, adv.ID)
 		}
 		o.Newest = day(newest)
-		res.Sources = append(res.Sources, o)
+		sources = append(sources, o)
 	}
-	slices.SortFunc(res.Sources, func(x, y AdvisoryOrigin) int { return cmp.Compare(x.Name, y.Name) })
-
-	newest := a.newestInstalled()
-	strangers, unclear := map[string]bool{}, map[string]bool{}
-	for _, id := range order {
-		a.judgeAdvisory(res, merged[id], newest, strangers, unclear)
-	}
-	res.NotJudged = len(strangers)
-	for id := range unclear {
-		res.Unclear = append(res.Unclear, id)
-	}
-	slices.Sort(res.Unclear)
-	sortAdvisories(res.Closed)
-	sortAdvisories(res.Open)
-	a.reopened(res, merged)
-	res.summarize(len(merged), a.unread)
-	return res
+	slices.SortFunc(sources, func(x, y AdvisoryOrigin) int { return cmp.Compare(x.Name, y.Name) })
+	return merged, order, sources
 }
 
 func day(t time.Time) string {
@@ -377,30 +384,31 @@ func (a *assessor) reopened(res *SecurityResult, advisories map[string]*repodata
 	slices.SortFunc(res.Reopened, func(x, y Reopened) int { return cmp.Compare(x.NEVRA, y.NEVRA) })
 }
 
+func countAdvisories(list []AdvisoryResult) SecurityCount {
+	c := SecurityCount{BySeverity: map[string]int{"critical": 0, "important": 0, "moderate": 0, "low": 0, "none": 0}}
+	cves := map[string]bool{}
+	for _, r := range list {
+		switch repodata.AdvisoryType(r.Type) {
+		case repodata.AdvisorySecurity:
+			c.Security++
+			c.BySeverity[AdvisorySeverity(r.Severity)]++
+			for _, id := range r.CVEs {
+				cves[id] = true
+			}
+		case repodata.AdvisoryBugfix:
+			c.Bugfix++
+		default:
+			c.Enhancement++
+		}
+	}
+	c.CVEs = len(cves)
+	return c
+}
+
 func (res *SecurityResult) summarize(total int, unread bool) {
 	s := &res.Summary
 	s.Advisories, s.Unread = total, unread
-	count := func(list []AdvisoryResult) SecurityCount {
-		c := SecurityCount{BySeverity: map[string]int{"critical": 0, "important": 0, "moderate": 0, "low": 0, "none": 0}}
-		cves := map[string]bool{}
-		for _, r := range list {
-			switch repodata.AdvisoryType(r.Type) {
-			case repodata.AdvisorySecurity:
-				c.Security++
-				c.BySeverity[AdvisorySeverity(r.Severity)]++
-				for _, id := range r.CVEs {
-					cves[id] = true
-				}
-			case repodata.AdvisoryBugfix:
-				c.Bugfix++
-			default:
-				c.Enhancement++
-			}
-		}
-		c.CVEs = len(cves)
-		return c
-	}
-	s.Closed, s.Open = count(res.Closed), count(res.Open)
+	s.Closed, s.Open = countAdvisories(res.Closed), countAdvisories(res.Open)
 	for _, r := range res.Closed {
 		s.Reboot = s.Reboot || r.Reboot
 		switch r.Part {

@@ -1,15 +1,19 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/almamigrate/almamigrate/agent/assess"
 	"github.com/almamigrate/almamigrate/agent/inventory"
 	"github.com/almamigrate/almamigrate/agent/report"
+	"github.com/almamigrate/almamigrate/agent/target"
 	"github.com/almamigrate/almamigrate/agent/verify"
+	"github.com/almamigrate/almamigrate/pkg/reposync"
 	"github.com/almamigrate/almamigrate/pkg/txn"
 )
 
@@ -21,7 +25,7 @@ type verifyDocument struct {
 }
 
 func (a *app) verifyCommand() *cobra.Command {
-	offline := false
+	var f checkFlags
 	c := &cobra.Command{
 		Use:   "verify",
 		Short: "Look whether the host is what the migration promised",
@@ -29,8 +33,13 @@ func (a *app) verifyCommand() *cobra.Command {
 came, the keys and the repositories, and compares them with the plan of the
 last migration. It asks the enabled AlmaLinux repositories whether they are
 there, and systemd for units that have failed since. It changes nothing. Exit
-code 10 means that something differs.`,
-		Args: cobra.NoArgs,
+code 10 means that something differs.
+
+With --security it also reads AlmaLinux's advisories, and tells which of those
+that applied to the packages of before the migration are closed now. Those that
+are not do not change the exit code.`,
+		Example: "  almamigrate verify\n  almamigrate verify --security\n  almamigrate verify --offline --advisories almalinux-osv.tar.xz",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := openChange("")
 			if err != nil {
@@ -40,7 +49,10 @@ code 10 means that something differs.`,
 				return &UserError{Msg: fmt.Sprintf("there is nothing to verify: the change %s is %s", c.Plan.ID, s), Hint: "almamigrate status", Code: ExitUsage}
 			}
 			opt := a.verifyOptions()
-			opt.Offline = opt.Offline || offline
+			opt.Offline = opt.Offline || f.offline
+			if opt.Advisories, err = a.verifyAdvisories(cmd.Context(), &f); err != nil {
+				return err
+			}
 			r, err := verify.Run(cmd.Context(), c, opt)
 			if err != nil {
 				return err
@@ -59,8 +71,44 @@ code 10 means that something differs.`,
 			return nil
 		},
 	}
-	c.Flags().BoolVar(&offline, "offline", false, "do not ask the repositories")
+	fl := c.Flags()
+	fl.BoolVar(&f.offline, "offline", false, "do not ask the repositories; of advisories, use what is in the cache")
+	fl.BoolVar(&f.security, "security", false, "also tell which of AlmaLinux's advisories that applied before the migration are closed now, and which are not")
+	fl.StringArrayVar(&f.advisory, "advisories", nil, "read advisories from `FILE` as well, as check does; implies --security (may be repeated)")
+	fl.StringVar(&f.mirror, "mirror", "", "read the repositories' advisories from the AlmaLinux tree at `URL`, as check does")
+	fl.StringVar(&f.cacheDir, "cache-dir", "", "keep metadata in `DIR` (default /var/cache/almamigrate)")
 	return c
+}
+
+// verifyAdvisories reads AlmaLinux's advisories, as check does; nil where nobody
+// asked for them.
+func (a *app) verifyAdvisories(ctx context.Context, f *checkFlags) ([]assess.AdvisorySource, error) {
+	if err := f.settle(a); err != nil || !f.security {
+		return nil, err
+	}
+	opt := target.Options{Mirror: f.mirror, Repos: map[string]string{}, GPGCheck: reposync.Check(a.cfg.Trust.RepoGPGCheck), Transport: a.transport()}
+	for id, r := range a.cfg.Repo {
+		opt.Repos[id] = r.URL
+	}
+	cat, keys, err := a.facts("/", a.cfg.Trust.ExtraKeys)
+	if err != nil {
+		return nil, err
+	}
+	opt.Keys = keys
+	inv, err := a.takeInventory(ctx, cat, inventory.Options{ExtraKeys: keys, NoFiles: true, NoSignatures: true})
+	if err != nil {
+		return nil, err
+	}
+	dir, cleanup, err := cacheDir(f.cacheDir, a.cfg.Main.CacheDir)
+	if err != nil {
+		return nil, err
+	}
+	defer cleanup()
+	in := assess.Input{Inventory: inv, Catalog: cat, Major: target.Major(inv.Host.Major)}
+	if err := a.fetch(ctx, &in, dir, f, &opt); err != nil {
+		return nil, err
+	}
+	return in.Advisories, nil
 }
 
 // verifyOptions are what the settings say about reaching repositories.

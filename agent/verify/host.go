@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/almamigrate/almamigrate/agent/assess"
 	"github.com/almamigrate/almamigrate/agent/catalog"
 	"github.com/almamigrate/almamigrate/agent/host"
 	"github.com/almamigrate/almamigrate/agent/inventory"
@@ -26,6 +27,9 @@ type Options struct {
 	Offline   bool // they are not asked, and that is said
 	UserAgent string
 	Transport reposync.Repo // proxy credentials, which the host's dnf.conf is not read for
+	// Advisories are what the packages of before and of now are held against; nil
+	// leaves that out.
+	Advisories []assess.AdvisorySource
 }
 
 // The bounds for asking one repository: enough for a slow proxy, and little

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/almamigrate/almamigrate/agent/assess"
 	"github.com/almamigrate/almamigrate/agent/plan"
 	"github.com/almamigrate/almamigrate/agent/step"
 	"github.com/almamigrate/almamigrate/pkg/rpmhdr"
@@ -39,6 +40,8 @@ type Report struct {
 	Change string  `json:"change"`
 	OK     bool    `json:"ok"`
 	Checks []Check `json:"checks"`
+	// Security is there where Options had advisories.
+	Security *assess.SecuritySince `json:"security,omitempty"`
 }
 
 // Run looks at the host that a change has migrated.
@@ -69,6 +72,9 @@ func Run(ctx context.Context, c *txn.Change, opt Options) (*Report, error) {
 	}
 	r.units(ctx, c)
 	r.aside(p, db)
+	if err := r.security(c, p, db, cat, opt.Advisories); err != nil {
+		return nil, err
+	}
 	for _, k := range r.Checks {
 		r.OK = r.OK && k.Level != Failure
 	}

@@ -114,3 +114,49 @@ func difference(a, b map[string]bool) (out []string) {
 	slices.Sort(out)
 	return out
 }
+
+// TestSecurityVerify migrates all packages: what check said would be closed is
+// closed, what it said would stay open is open, by verify --security.
+func TestSecurityVerify(t *testing.T) {
+	lab(t)
+	h := NewHost(t, "centos", 8)
+	c := h.security()
+	if c.Security == nil || len(c.Security.Closed) < 10 || len(c.Security.Open) < 3 {
+		t.Fatalf("too little to compare: %+v", c.Security)
+	}
+	h.code(0, full("-y")...)
+	r := h.code(0, "verify", "--security", "--json")
+	var v struct {
+		Checks   []struct{ ID, Level, Text string }
+		Security *assess.SecuritySince
+	}
+	if err := json.Unmarshal([]byte(r.Stdout), &v); err != nil || v.Security == nil {
+		t.Fatalf("verify --security: %v\n%s", err, r.Stdout)
+	}
+	ids := func(list []assess.AdvisoryResult) map[string]bool {
+		out := map[string]bool{}
+		for _, a := range list {
+			out[a.ID] = true
+		}
+		return out
+	}
+	for _, k := range []struct {
+		what        string
+		said, found []assess.AdvisoryResult
+	}{{"closed", c.Security.Closed, v.Security.Closed}, {"open", c.Security.Open, v.Security.Open}} {
+		for _, id := range difference(ids(k.said), ids(k.found)) {
+			t.Errorf("%s: check said so, verify does not find it %s", id, k.what)
+		}
+		for _, id := range difference(ids(k.found), ids(k.said)) {
+			t.Errorf("%s: verify finds it %s, check did not say so", id, k.what)
+		}
+	}
+	t.Logf("%d closed, %d open, %d unclear", len(v.Security.Closed), len(v.Security.Open), len(v.Security.Unclear))
+	// The cache has it all: no network is needed, and the words are there.
+	if r := h.code(0, "verify", "--security", "--offline"); !strings.Contains(r.Stdout, "security advisories that applied before the migration are closed (") {
+		t.Errorf("verify --security says:\n%s", r.Stdout)
+	}
+	if r := h.code(0, "verify", "--offline"); strings.Contains(r.Stdout, "advisories") {
+		t.Errorf("verify tells of advisories unasked:\n%s", r.Stdout)
+	}
+}
