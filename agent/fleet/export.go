@@ -17,6 +17,7 @@ import (
 var csvHeader = []string{
 	"host", "status", "verdict", "wave", "distro", "version", "arch", "state", "kernel", "target", "packages",
 	"blockers", "warnings", "finished", "stale", "failure", "source",
+	"advisories_closed", "critical_closed", "important_closed", "advisories_open", "critical_important_open", "reopened_cves",
 }
 
 // WriteCSV writes one line for each host (RFC 4180, with a header). No cell
@@ -34,6 +35,7 @@ func (f *Fleet) WriteCSV(w io.Writer) error {
 			h.Name, string(h.Status), string(h.Verdict), h.Wave, h.Distro, h.Version, h.Arch, h.State, h.Kernel, h.Target, strconv.Itoa(h.Packages),
 			strings.Join(h.Blockers, " "), strings.Join(h.Warnings, " "), h.Finished.Format(time.RFC3339), strconv.FormatBool(h.Stale), h.Failure, h.Source,
 		}
+		cells = append(cells, h.Security.cells()...)
 		for i, s := range cells {
 			cells[i] = cell(s)
 		}

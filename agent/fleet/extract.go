@@ -34,6 +34,8 @@ var facets = []struct{ id, title string }{
 	{"packages", "Packages that are not simply updated"},
 	{"incoming", "Packages that come along"},
 	{"modules", "Kernel modules that need a look"},
+	{facetClosed, "Security advisories that the move closes"},
+	{facetOpen, "Security advisories that stay open"},
 	{"repos", "AlmaLinux repositories that are off and would be needed"},
 	{"tool", "Versions of almamigrate that reported"},
 }
@@ -45,6 +47,7 @@ var sections = map[string]func(*extractor) error{
 	"packages": (*extractor).packages,
 	"incoming": (*extractor).incoming,
 	"modules":  (*extractor).modules,
+	"security": (*extractor).security,
 }
 
 // table numbers the facts of all reports.
@@ -52,6 +55,8 @@ type table struct {
 	mu    sync.RWMutex
 	ids   map[Fact]uint32
 	facts []Fact
+
+	shared map[uint64][][]uint32 // lists of facts that many hosts have alike
 }
 
 var errDistinct = errors.New("the reports name too many different things")
@@ -87,6 +92,8 @@ type extractor struct {
 	kind  string
 	host  *Host
 	facts []uint32
+
+	advisories []uint32 // facts of the security section, kept apart
 }
 
 func newExtractor(t *table) *extractor {
@@ -164,7 +171,7 @@ func (x *extractor) time(to *time.Time) error {
 // document reads the document that data begins with, and returns its length.
 func (x *extractor) document(data []byte) (h *Host, length int, err error) {
 	x.s.Reset(data)
-	x.facts, x.kind = x.facts[:0], ""
+	x.facts, x.advisories, x.kind = x.facts[:0], x.advisories[:0], ""
 	x.host = &Host{Blockers: []string{}, Warnings: []string{}}
 	var schema, message string
 	err = x.s.Object(func(key []byte) error {
@@ -215,6 +222,7 @@ func (x *extractor) finish() *Host {
 	slices.Sort(x.facts)
 	x.facts = slices.Compact(x.facts)
 	h.facts = slices.Clone(x.facts)
+	h.advisories = x.table.share(x.advisories)
 	slices.Sort(h.Blockers)
 	slices.Sort(h.Warnings)
 	h.Blockers, h.Warnings = slices.Compact(h.Blockers), slices.Compact(h.Warnings)

@@ -34,6 +34,7 @@ type Fleet struct {
 	Summary       Summary        `json:"summary"`
 	Findings      []Finding      `json:"findings"` // by severity, then by hosts, most first; infos are left out
 	Facets        []Facet        `json:"facets"`
+	Security      *Security      `json:"security,omitempty"` // nil: no report tells of advisories
 	Systems       []System       `json:"systems"`
 	Groups        []Group        `json:"groups"` // of hosts that are not in a wave
 	Waves         []Wave         `json:"waves"`
@@ -154,12 +155,15 @@ type Host struct {
 	Warnings []string       `json:"warnings"` // ids
 	Wave     string         `json:"wave"`     // empty: in none
 	Failure  string         `json:"failure,omitempty"`
-	Source   string         `json:"source"` // the file
+	Source   string         `json:"source"`             // the file
+	Security *HostSecurity  `json:"security,omitempty"` // nil: the report does not tell of advisories
 
 	runID string
 	tool  string
 	facts []uint32 // sorted
 	late  bool     // of the future
+
+	advisories []uint32 // sorted facts, shared among hosts that have the same
 }
 
 // Duplicate is a host of which there was more than one report.

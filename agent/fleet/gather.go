@@ -161,6 +161,7 @@ func (g *gathering) fleet() *Fleet {
 	}
 	f.count(hosts)
 	f.tally(hosts, g.table.facts)
+	f.security(hosts, g.table.facts)
 	f.plan(hosts, g.opt)
 	for _, h := range hosts {
 		f.Hosts = append(f.Hosts, *h)
@@ -245,10 +246,12 @@ type row struct {
 func (f *Fleet) tally(hosts []*Host, facts []Fact) {
 	rows := make([]row, len(facts))
 	for _, h := range hosts {
-		for _, id := range h.facts {
-			r := &rows[id]
-			if r.hosts++; len(r.examples) < maxExamples {
-				r.examples = append(r.examples, h.Name)
+		for _, list := range [][]uint32{h.facts, h.advisories} {
+			for _, id := range list {
+				r := &rows[id]
+				if r.hosts++; len(r.examples) < maxExamples {
+					r.examples = append(r.examples, h.Name)
+				}
 			}
 		}
 	}

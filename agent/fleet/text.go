@@ -67,6 +67,7 @@ func (f *Fleet) WriteText(w io.Writer, opt report.TextOptions) error {
 		}
 		more(len(list), "findings")
 	}
+	f.writeSecurity(t, rows, more)
 	f.writeSystems(t, rows)
 	for _, fc := range f.Facets {
 		if len(fc.Items) == 0 || fc.ID == "incoming" && !opt.Verbose || fc.ID == "tool" && fc.Total < 2 {
