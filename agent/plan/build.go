@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -244,7 +245,8 @@ func (p *Plan) keysAndVars(in Input, s *swap) {
 		if kept[r.File] {
 			continue
 		}
-		for _, v := range r.Options {
+		// of the URLs only those that hold variables are kept as written
+		for _, v := range slices.Concat(r.Written, r.GPGKeys, slices.Collect(maps.Values(r.Options))) {
 			for _, m := range repoVar.FindAllStringSubmatch(v, -1) {
 				used[m[1]] = true
 			}
