@@ -47,9 +47,14 @@ func (a *app) changesList() error {
 	if a.json {
 		return writeDocument(a.out, map[string]any{"kind": "almamigrate.changes", "schema_version": "1.0", "changes": rows})
 	}
+	if len(rows) == 0 {
+		_, err := fmt.Fprintln(a.out, "There is no change: no migration was made on this host, or all were removed.")
+		return err
+	}
 	t := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(t, "CHANGE\tCREATED\tSTATE\tSIZE\tWHAT")
 	for _, r := range rows {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%.1f MiB\t%s\n", r.ID, r.State, float64(r.Bytes)/(1<<20), report.Safe(r.Title))
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%.1f MiB\t%s\n", r.ID, r.Created.Local().Format("2006-01-02 15:04 MST"), r.State, float64(r.Bytes)/(1<<20), report.Safe(r.Title))
 	}
 	return t.Flush()
 }
@@ -66,10 +71,11 @@ func (a *app) changesShow(id string) error {
 	if a.json {
 		return writeDocument(a.out, map[string]any{"kind": "almamigrate.change", "schema_version": "1.0", "id": id, "state": c.State(), "plan": p, "journal": c.Records})
 	}
+	_, _ = fmt.Fprintf(a.out, "%s: %s, %s\n\n", id, c.State(), stateTexts[string(c.State())])
 	if err := p.WriteText(a.out, true); err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(a.out, "\nJournal (state: %s):\n", c.State())
+	_, _ = fmt.Fprintf(a.out, "\nWhat was done (state: %s):\n", c.State())
 	for _, r := range c.Records {
 		name := "-"
 		if r.Step >= 0 {
@@ -84,10 +90,10 @@ func (a *app) pruneCommand() *cobra.Command {
 	var force bool
 	c := &cobra.Command{
 		Use:   "prune [CHANGE...]",
-		Short: "Remove what changes saved that were rolled back, or never begun",
-		Long: `prune removes the folders of changes that were rolled back or never begun, or
-of those that are named. What a migration saved that can still be taken back
-goes only with --force, and the way back goes with it.`,
+		Short: "Remove what changes saved that were rolled back, never begun or committed",
+		Long: `prune removes the folders of changes that were rolled back, never begun or
+committed, or of those that are named. What a migration saved that can still be
+taken back goes only with --force, and the way back goes with it.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			e, _, err := a.newEngine(cmd.Context(), 0)
 			if err != nil {
@@ -114,6 +120,8 @@ func (a *app) prune(ids []string, force bool) error {
 			}
 		}
 	}
+	// All are looked at before any is removed.
+	gone := make([]*txn.Change, 0, len(ids))
 	for _, id := range ids {
 		c, err := openChange(id)
 		if err != nil {
@@ -124,13 +132,34 @@ func (a *app) prune(ids []string, force bool) error {
 			return pendingError(c)
 		}
 		if s == txn.StateDone && !force {
-			return &UserError{Msg: "cannot remove the change " + id + ": it could not be taken back any more", Hint: "almamigrate changes prune --force " + id, Code: ExitUsage}
+			return &UserError{Msg: "cannot remove the change " + id + ": the migration could not be taken back any more",
+				Hint: "almamigrate changes prune --force " + id + ", if that is what you want", Code: ExitUsage}
 		}
-		n := folderSize(c.Dir)
+		gone = append(gone, c)
+	}
+	rows := make([]changeRow, 0, len(gone))
+	for _, c := range gone {
+		r := changeRow{c.Plan.ID, c.Plan.Created, string(c.State()), c.Plan.Title, folderSize(c.Dir)}
 		if err := os.RemoveAll(c.Dir); err != nil {
-			return fmt.Errorf("cannot remove the change %s: %w", id, err)
+			return fmt.Errorf("cannot remove the change %s: %w", r.ID, err)
 		}
-		_, _ = fmt.Fprintf(a.out, "removed %s (%.1f MiB)\n", id, float64(n)/(1<<20))
+		rows = append(rows, r)
+		if !a.json {
+			_, _ = fmt.Fprintf(a.out, "removed %s: %s (%s), %.1f MiB\n", r.ID, report.Safe(r.Title), r.State, float64(r.Bytes)/(1<<20))
+		}
+	}
+	if a.json {
+		return writeDocument(a.out, map[string]any{"kind": "almamigrate.pruned", "schema_version": "1.0", "removed": rows})
+	}
+	if len(rows) == 0 {
+		text := "Nothing to remove."
+		if len(list) > 0 {
+			text = fmt.Sprintf("Nothing to remove: the %d changes that there are can still be taken back (almamigrate changes list).", len(list))
+			if len(list) == 1 {
+				text = "Nothing to remove: the one change that there is can still be taken back (almamigrate changes list)."
+			}
+		}
+		_, _ = fmt.Fprintln(a.out, text)
 	}
 	return nil
 }

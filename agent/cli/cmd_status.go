@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -187,38 +189,65 @@ func folderSize(dir string) (n int64) {
 	return n
 }
 
+// stateTexts say where the host stands, for people.
 var stateTexts = map[string]string{
-	"nothing":     "nothing was done on this host",
-	"planned":     "prepared, nothing was done",
-	"running":     "at work",
-	"pending":     "interrupted: it must be finished or taken back",
-	"rolling":     "interrupted on the way back: it must be finished",
-	"done":        "done, not committed: it can be taken back",
-	"rolled-back": "rolled back; the host is as it was",
-	"incomplete":  "the rollback is incomplete: a human is needed",
-	"committed":   "done for good",
+	"nothing":     "no migration was made on this host",
+	"planned":     "a migration was prepared and not begun; nothing on this host was changed",
+	"running":     "almamigrate is at work on this host right now",
+	"pending":     "a migration was interrupted; this host is between two distributions until it is finished or taken back",
+	"rolling":     "a rollback was interrupted; this host is between two distributions until it is finished",
+	"done":        "the migration is complete, and can still be taken back",
+	"rolled-back": "the migration was taken back; this host is what it was before",
+	"incomplete":  "a rollback could not bring everything back; what is left is listed below",
+	"committed":   "the migration is complete and final; it cannot be taken back any more",
 }
 
+// nextTexts say what the commands that lead on do. What follows # is nothing to
+// a shell, so that a line can be copied as it is.
+var nextTexts = map[string]string{
+	"almamigrate check":            "can this host become AlmaLinux? changes nothing",
+	"almamigrate migrate":          "begin anew; asks first",
+	"almamigrate migrate --resume": "finish it",
+	"almamigrate rollback":         "take it back; without a network",
+	"almamigrate status --follow":  "watch it to its end",
+	"almamigrate verify":           "is all as planned? changes nothing",
+	"almamigrate migrate --commit": "make it final: frees the space, ends the way back; asks first",
+	"systemctl reboot":             "the kernel that runs is not the one to run",
+}
+
+// writeText tells the state, then what it is about, then the ways on.
 func (d *statusDocument) writeText(a *app) error {
-	w := a.out
-	_, err := fmt.Fprintf(w, "%s: %s\n", d.State, stateTexts[d.State])
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s\n", d.State, stateTexts[d.State])
 	if d.PID != 0 {
-		_, _ = fmt.Fprintf(w, "  process %d\n", d.PID)
+		fmt.Fprintf(&b, "  process %d\n", d.PID)
 	}
 	if d.Change != "" {
-		_, _ = fmt.Fprintf(w, "  change %s: %s, %d of %d steps done", d.Change, report.Safe(d.Title), d.Done, d.Total)
-		if d.At != "" {
-			_, _ = fmt.Fprintf(w, ", at %s", d.At)
+		fmt.Fprintf(&b, "  change %s: %s\n", d.Change, report.Safe(d.Title))
+		if d.At != "" && d.Done > 0 && d.State != string(txn.StatePlanned) {
+			fmt.Fprintf(&b, "  %d of %d steps are done; at: %s\n", d.Done, d.Total, d.At)
+		} else if d.At != "" && d.State != string(txn.StatePlanned) {
+			fmt.Fprintf(&b, "  none of %d steps is done; at: %s\n", d.Total, d.At)
 		}
-		_, _ = fmt.Fprintf(w, "\n  the way back takes %.1f MiB in %s\n", float64(d.Bytes)/(1<<20), filepath.Join(changesDir, d.Change))
+		what := "saved for the way back"
+		switch d.State {
+		case string(txn.StatePlanned), string(txn.StateRolledBack):
+			what = "still takes up space, until \"almamigrate changes prune\""
+		case string(txn.StateCommitted):
+			what = "kept as a record"
+		}
+		fmt.Fprintf(&b, "  %s: %.1f MiB in %s\n", what, float64(d.Bytes)/(1<<20), filepath.Join(changesDir, d.Change))
 	}
 	for _, e := range d.Errors {
-		_, _ = fmt.Fprintf(w, "  error: %s\n", report.Safe(e))
+		fmt.Fprintf(&b, "  error: %s\n", report.Safe(e))
 	}
 	for _, n := range d.Next {
-		_, _ = fmt.Fprintf(w, "  next: %s\n", n)
+		if why := nextTexts[n]; why != "" {
+			n = fmt.Sprintf("%-28s # %s", n, why)
+		}
+		fmt.Fprintf(&b, "  next: %s\n", n)
 	}
-	if err != nil {
+	if _, err := io.WriteString(a.out, b.String()); err != nil {
 		return fmt.Errorf("cannot write the status: %w", err)
 	}
 	return nil
