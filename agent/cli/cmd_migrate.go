@@ -172,7 +172,10 @@ func pendingError(c *txn.Change) error {
 	if c.State() == txn.StateIncomplete {
 		return &UserError{Msg: "the rollback of change " + c.Plan.ID + " is incomplete", Hint: "almamigrate rollback", Code: ExitIncomplete}
 	}
-	return &UserError{Msg: fmt.Sprintf("the change %s is %s: it was interrupted", c.Plan.ID, c.State()),
+	if c.State() == txn.StateRolling {
+		return &UserError{Msg: "the rollback of change " + c.Plan.ID + " was interrupted and has to be finished first", Hint: "almamigrate rollback", Code: ExitPending}
+	}
+	return &UserError{Msg: fmt.Sprintf("the migration %s was interrupted and has to be finished or taken back first", c.Plan.ID),
 		Hint: "almamigrate migrate --resume, or: almamigrate rollback", Code: ExitPending}
 }
 

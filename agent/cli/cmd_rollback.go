@@ -87,7 +87,7 @@ func (a *app) rollback(ctx context.Context, id string, dryRun, yes, foreground b
 	if dryRun {
 		o := e.outcome("rollback", c, ExitOK)
 		o.DryRun, o.Since = true, since
-		return e.finish(o, "Dry run: nothing was changed.")
+		return e.finish(o, "Dry run: nothing was changed.\nNext: almamigrate rollback")
 	}
 	if !yes {
 		if err := a.ask(run, "almamigrate rollback -y"); err != nil {
@@ -227,9 +227,9 @@ func (s *since) write(w io.Writer, c *txn.Change) error {
 		title string
 		list  []string
 	}{
-		{"Packages that changed since (they stay as they are):", s.Packages},
-		{"Files that you changed and the migration did not (they stay):", s.Kept},
-		{"Files that both changed (the old ones come back, yours are kept aside):", s.Clashes},
+		{"Packages installed (+) or removed (-) since then; that stays so:", s.Packages},
+		{"Files that you changed and the migration did not; they stay:", s.Kept},
+		{"Files that both changed; the old ones come back, yours are kept in " + c.Dir + "/files:", s.Clashes},
 	} {
 		if len(l.list) == 0 {
 			continue

@@ -73,6 +73,9 @@ func TestStatus(t *testing.T) {
 
 	h.kill("rpm.back.after:%s:1", program, "rollback", "-y", "-q")
 	h.tells(t, 22, "rolling", "rollback was interrupted", "saved for the way back"+size, "next: almamigrate rollback")
+	if r := h.code(22, "migrate", "-y", "-q"); !strings.Contains(r.Stderr, "rollback of change") || strings.Contains(r.Stderr, "--resume") {
+		t.Errorf("what leads on from an interrupted rollback: %s", r.Stderr)
+	}
 	h.code(0, "rollback", "-y", "-q")
 	h.tells(t, 0, "rolled-back", "this host is what it was before", "still takes up space.*prune.*"+size, "next: almamigrate check")
 
@@ -155,9 +158,9 @@ func TestRollbackDryRunThreeWay(t *testing.T) {
 		return fmt.Sprint(out)
 	}
 	for title, want := range map[string]string{
-		"Packages that changed since":                      "[+ almalinux-only-tool-1.0-1.el8.x86_64 - source-only-tool-1.0-4.el8.x86_64]",
-		"Files that you changed and the migration did not": "[/etc/yum.repos.d/acme.repo]",
-		"Files that both changed":                          "[/usr/lib/os-release]",
+		"Packages installed (+) or removed (-) since then; that stays so": "[+ almalinux-only-tool-1.0-1.el8.x86_64 - source-only-tool-1.0-4.el8.x86_64]",
+		"Files that you changed and the migration did not":                "[/etc/yum.repos.d/acme.repo]",
+		"Files that both changed":                                         "[/usr/lib/os-release]",
 	} {
 		if got := part(title); got != want {
 			t.Errorf("%s: %s, want %s", title, got, want)
