@@ -92,6 +92,9 @@ func (g *OriginGroup) StateText() string {
 		{"replaced", "is replaced under another name", "are replaced under another name"}, {"unmaintained", "gets no updates any more", "get no updates any more"},
 	} {
 		if n := g.States[s.state]; n > 0 {
+			if n == g.Packages { // all of them: no need to count
+				return strings.TrimPrefix(pluralOf(n, s.one, s.more), fmt.Sprint(n)+" ")
+			}
 			parts = append(parts, pluralOf(n, s.one, s.more))
 		}
 	}
@@ -209,7 +212,7 @@ func (a *assessor) origins() *Origins {
 	}
 	a.originPackages(res)
 	src := a.cat.ModifiedSource()
-	res.ModifiedSource = src.Source + ", " + src.Checked
+	res.ModifiedSource = src.Source + ", as of " + src.Checked
 	a.modified(res)
 	return res
 }
@@ -475,7 +478,7 @@ var originFindingTypes = []FindingType{
 	},
 	{
 		ID: idRepoDead, Title: "A third-party repository does not answer", Severities: []Severity{Warning},
-		Meaning: "The address that a repository will have after the move was asked and gave no repository. Only check --origins asks.",
+		Meaning: "The address that a repository will have after the move was asked and gave no repository. Only check and report with --origins ask.",
 		Why:     "dnf fails, or warns at each call, over an enabled repository that it cannot read.",
 		Action:  "Correct the address in its .repo file, or disable the repository.",
 	},

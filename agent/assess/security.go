@@ -297,7 +297,7 @@ func (a *assessor) after(j *judged, fixed rpmver.EVR) (nevra, why string, closed
 		return id.String(), "another package takes its place", true
 	}
 	if id.EVR.Compare(fixed) < 0 {
-		return id.String(), "the repositories that were read have nothing newer", false
+		return id.String(), "AlmaLinux's repositories do not have the mended version, as far as they were read; a mirror that is behind looks like this, too", false
 	}
 	return id.String(), "", true
 }
@@ -446,17 +446,18 @@ func (a *assessor) findSecurity(res *SecurityResult) {
 		a.raise(f)
 	}
 	var bad []Resource
+	var names []string
 	usable := false
 	for _, s := range res.Sources {
 		if s.Error != "" {
-			bad = append(bad, Resource{"repo", s.Name, s.Error})
+			bad, names = append(bad, Resource{"repo", s.Name, s.Error}), append(names, s.Name)
 		} else {
 			usable = true
 		}
 	}
 	if len(bad) > 0 || !usable {
 		f := Finding{
-			ID: idSecNoAdvisories, Severity: Info, Title: "Advisories could not be read everywhere", Resources: bad,
+			ID: idSecNoAdvisories, Severity: Info, Title: "No advisories from " + someOf(names, 4), Resources: bad,
 			Detail: "What --security lists rests on the other sources.",
 			Remedy: Remedy{Text: "use a mirror with updateinfo, or give AlmaLinux's advisories as a file", Command: "almamigrate check --security --advisories FILE"},
 		}
@@ -483,13 +484,13 @@ const (
 var securityFindingTypes = []FindingType{
 	{
 		ID: idSecReopened, Title: "CVEs would open again", Severities: []Severity{Warning},
-		Meaning: "A package would become older, and its changelog names CVEs above AlmaLinux's version. Only check --security looks for it.",
+		Meaning: "A package would become older, and its changelog names CVEs above AlmaLinux's version. Only check and report with --security look for it.",
 		Why:     "AlmaLinux's fixes come from other sources than the host's vendor's, sometimes earlier, sometimes later: here the vendor is ahead.",
 		Action:  "Look the CVEs up at https://errata.almalinux.org. Wait for AlmaLinux's update of the package where they matter to you.",
 	},
 	{
 		ID: idSecNoAdvisories, Title: "Advisories could not be read", Severities: []Severity{Info},
-		Meaning: "A repository has no updateinfo, or it could not be fetched. Only check --security reads it.",
+		Meaning: "A repository has no updateinfo, or it could not be fetched. AlmaLinux's small repositories, such as extras, may have none: then nothing is missing. Only check and report with --security read it.",
 		Why:     "What the move closes is told from AlmaLinux's advisories. Without them nothing can be said.",
 		Action:  "Use a mirror that carries updateinfo, or give a file of AlmaLinux's OSV records with --advisories.",
 	},

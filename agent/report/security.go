@@ -95,7 +95,18 @@ func (c *Check) advisories(p *page, heading string, list []assess.AdvisoryResult
 		return
 	}
 	p.line("")
-	p.line(fmt.Sprintf("  %s (%d):", heading, len(list)))
+	security, others := splitSecurity(list)
+	counts := fmt.Sprintf("%d security %s", len(security), plural(len(security), "advisory", "advisories"))
+	if len(others) > 0 {
+		counts += fmt.Sprintf(", %d %s", len(others), plural(len(others), "other", "others"))
+	}
+	p.line(fmt.Sprintf("  %s (%s):", heading, counts))
+	usual := ""
+	if why {
+		if usual = usualWhy(list); usual != "" {
+			p.wrap("  ", 2, "Where nothing else is said: "+usual+".")
+		}
+	}
 	shown := list
 	if !p.opt.Verbose {
 		shown = list[:min(len(list), shownAdvisories)]
@@ -116,8 +127,8 @@ func (c *Check) advisories(p *page, heading string, list []assess.AdvisoryResult
 			head = p.color(code, head)
 		}
 		p.line(fmt.Sprintf("  %s %-15s %s  %s", head, Safe(r.ID), Safe(r.Issued), Safe(r.Subject())))
-		if reason := commonWhy(r); why && !p.opt.Verbose && reason != "" {
-			p.wrap("             ", 13, "because "+reason)
+		if nevra, reason := openWhy(r); why && !p.opt.Verbose && reason != "" && reason != usual {
+			p.wrap("             ", 13, nevra+": "+reason)
 		}
 		if p.opt.Verbose {
 			if len(r.CVEs) > 0 {
@@ -143,13 +154,29 @@ func (c *Check) advisories(p *page, heading string, list []assess.AdvisoryResult
 	}
 }
 
-// commonWhy is why an advisory stays open: the reason of the first package that
-// has one.
-func commonWhy(r *assess.AdvisoryResult) string {
+// openWhy is why an advisory stays open: the first package that has a reason,
+// and what it is.
+func openWhy(r *assess.AdvisoryResult) (nevra, reason string) {
 	for _, p := range r.Packages {
 		if p.Why != "" && p.After != "" {
-			return p.NEVRA + ": " + p.Why
+			return p.NEVRA, p.Why
 		}
 	}
-	return ""
+	return "", ""
+}
+
+// usualWhy is the reason that more than one advisory of a list has, the most
+// frequent; empty where each has its own.
+func usualWhy(list []assess.AdvisoryResult) string {
+	n, best := map[string]int{}, ""
+	for i := range list {
+		_, why := openWhy(&list[i])
+		if n[why]++; why != "" && (n[why] > n[best] || best == "" || n[why] == n[best] && why < best) {
+			best = why
+		}
+	}
+	if n[best] < 2 {
+		return ""
+	}
+	return best
 }

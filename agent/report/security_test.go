@@ -61,6 +61,15 @@ func TestSecurityText(t *testing.T) {
 	c := sample()
 	c.Security, c.Origins = securityResult(), originsResult()
 	golden(t, "security.txt", text(t, c, report.TextOptions{Width: 80}))
+	// A reason that several share is said once.
+	other := advisoryResult("ALSA-2026:0005", "Low", "bash security update")
+	other.Packages[0].After, other.Packages[0].Why = other.Packages[0].NEVRA, "AlmaLinux has no such package"
+	c.Security.Open = append(c.Security.Open, c.Security.Open[0], other)
+	got := strings.Join(strings.Fields(string(text(t, c, report.TextOptions{Width: 80}))), " ")
+	if strings.Count(got, "held back by versionlock.list") != 1 || !strings.Contains(got, "Where nothing else is said: held back by versionlock.list. Moderate") ||
+		!strings.Contains(got, "bash-4.4-1.el8.x86_64: AlmaLinux has no such package") {
+		t.Errorf("the reasons are not clear:\n%s", got)
+	}
 	c.Security.Summary.Closed = assess.SecurityCount{}
 	c.Security.Closed, c.Security.Open, c.Security.Reopened = nil, nil, nil
 	if got := string(text(t, c, report.TextOptions{Width: 80})); !strings.Contains(got, "No security advisory") {
