@@ -78,6 +78,8 @@ func (r *Report) security(c *txn.Change, p *plan.Plan, db *step.Database, cat *c
 	k.Text += fmt.Sprintf("; %d still open (%s)", open.Security, open.Worded())
 	if p.Depth == plan.DepthBranding {
 		k.Text += ": the packages become AlmaLinux's with dnf distro-sync, or with almamigrate migrate --full"
+	} else {
+		k.Text += ": dnf upgrade brings what the repositories have by now; a mirror may be behind its advisories"
 	}
 	for i := range s.Open {
 		a := &s.Open[i]
