@@ -218,12 +218,44 @@ func (s saveFiles) Undo(_ context.Context, c *txn.Change, _, undo json.RawMessag
 	}
 	s.say("putting the files back")
 	err = removeHalfWritten(sets)
+	known := packaged(c)
 	for _, set := range sets {
-		_, rerr := set.Restore(root)
+		_, rerr := set.RestoreKnowing(root, func(sum string) bool { return known[sum] })
 		err = errors.Join(err, rerr)
 	}
 	return err
 }
+
+// packaged are the SHA-256 digests of the files in the coming packages, which
+// are kept as they are in the change's folder. A package that cannot be read
+// has none: of its files copies are kept.
+func packaged(c *txn.Change) map[string]bool {
+	out := map[string]bool{}
+	for _, name := range []string{plan.StepSwapPackages, plan.StepSyncPackages} {
+		var u swapUndo // the lists of both steps are alike
+		undo := undoOf(c, name)
+		if undo == nil || json.Unmarshal(undo, &u) != nil {
+			continue
+		}
+		for _, s := range u.Coming {
+			files, err := contents(rpmDir(c, "coming"), []Saved{s})
+			if err != nil {
+				continue
+			}
+			for _, list := range files {
+				for _, f := range list {
+					if f.algo == digestSHA256 {
+						out[f.digest] = true
+					}
+				}
+			}
+		}
+	}
+	return out
+}
+
+// digestSHA256 is its number in RFC 4880, 9.4.
+const digestSHA256 = 8
 
 // removeHalfWritten removes what a killed rpm leaves: it writes a file as
 // NAME;hex of eight digits and renames it.

@@ -1,6 +1,7 @@
 package capture_test
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -536,5 +537,34 @@ func TestNamesSurviveJSON(t *testing.T) {
 		if got != n {
 			t.Errorf("%q became %q by %s", n, got, b)
 		}
+	}
+}
+
+// After an interruption a full disk must not need room for copies of what is at
+// hand elsewhere; what nobody else has is copied as ever.
+func TestRestoreKnowing(t *testing.T) {
+	root := t.TempDir()
+	for _, n := range []string{"packaged", "edited"} {
+		write(t, root+"/d/"+n, "before", 0o644)
+	}
+	s := save(t, root, "/d")
+	write(t, root+"/d/packaged", "of a package", 0o644)
+	write(t, root+"/d/new", "of a package", 0o644)
+	write(t, root+"/d/edited", "mine", 0o644)
+	sum := fmt.Sprintf("%x", sha256.Sum256([]byte("of a package")))
+	items, err := s.RestoreKnowing(root, func(d string) bool { return d == sum })
+	must(t, err)
+	for _, it := range items {
+		if want := it.Path == "/d/edited"; (it.Copy != "") != want {
+			t.Errorf("%s: copy %q", it.Path, it.Copy)
+		}
+	}
+	for _, n := range []string{"packaged", "edited"} {
+		if b, _ := os.ReadFile(root + "/d/" + n); string(b) != "before" {
+			t.Errorf("%s: %q", n, b)
+		}
+	}
+	if _, err := os.Lstat(root + "/d/new"); !os.IsNotExist(err) {
+		t.Errorf("new: %v", err)
 	}
 }

@@ -33,12 +33,22 @@ type Item struct {
 // Restore puts back what was saved, as the package comment says. A path that cannot be restored does not keep the others
 // from it: the error joins all of them, and the items tell which. Restoring a second time changes nothing.
 func (s *Saved) Restore(root string) ([]Item, error) {
-	return s.RestoreOnly(root, nil)
+	return s.restore(root, nil, nil)
+}
+
+// RestoreKnowing is Restore that keeps no copy of a file in a state that nobody has noted (Unknown) where its content is
+// known, by its sha256 in hex: it is at hand elsewhere, and a disk that is full already may have no room for the copies.
+func (s *Saved) RestoreKnowing(root string, known func(sha256 string) bool) ([]Item, error) {
+	return s.restore(root, nil, known)
 }
 
 // RestoreOnly is Restore for those paths that it is asked about and that are
 // wanted.
 func (s *Saved) RestoreOnly(root string, want func(path string) bool) ([]Item, error) {
+	return s.restore(root, want, nil)
+}
+
+func (s *Saved) restore(root string, want func(path string) bool, known func(sha256 string) bool) ([]Item, error) {
 	t, err := openTree(root)
 	if err != nil {
 		return nil, err
@@ -52,7 +62,7 @@ func (s *Saved) RestoreOnly(root string, want func(path string) bool) ([]Item, e
 	if err != nil {
 		return nil, err
 	}
-	r := &restorer{saved: s, t: t, synced: map[Name]bool{}}
+	r := &restorer{saved: s, t: t, synced: map[Name]bool{}, known: known}
 	for _, d := range diffs {
 		if want != nil && !want(string(d.Path)) {
 			continue
@@ -93,6 +103,7 @@ type restorer struct {
 	t      *tree
 	items  []Item
 	synced map[Name]bool // folders whose names changed
+	known  func(sha256 string) bool
 }
 
 // ours tells whether a path is to be brought back to its saved state.
@@ -119,6 +130,9 @@ func (it *Item) fail(err error) {
 func (r *restorer) keepCopies(root string) {
 	var paths []string
 	keep := func(it *Item) bool {
+		if it.Status == Unknown && it.Current.Kind == File && r.known != nil && r.known(it.Current.SHA256) {
+			return false
+		}
 		return (it.Status == ChangedSince || it.Status == Unknown) && it.Current.Kind != Absent && it.Current.Kind != Socket &&
 			!(it.Current.Kind == Dir && it.Saved.Kind == Dir)
 	}
