@@ -75,6 +75,11 @@ func (a *app) rollback(ctx context.Context, id string, dryRun, yes, foreground b
 	if err := e.env.Wait(c); err != nil {
 		return err
 	}
+	if c.State() == txn.StateDone {
+		if err := step.KernelStays(c); err != nil {
+			return &UserError{Err: err, Hint: "install another kernel, e.g. with dnf; it stays", Code: ExitFindings}
+		}
+	}
 	since, err := changedSince(c)
 	if err != nil {
 		return err

@@ -70,6 +70,9 @@ type content struct {
 func contents(dir string, list []Saved) (map[string][]content, error) {
 	out := map[string][]content{}
 	for _, s := range list {
+		if s.File == "" {
+			continue // not saved: so it was asked for by --rollback-depth
+		}
 		pkg, done, err := openPackage(filepath.Join(dir, s.File))
 		if err != nil {
 			return nil, err

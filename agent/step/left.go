@@ -51,10 +51,12 @@ func leftPackages(c *txn.Change, step string) []string {
 		return []string{"# the rpm database cannot be read (" + err.Error() + "); first: rpm --rebuilddb"}
 	}
 	var files, gone, options, out []string
-	was := map[string]bool{}
+	was, unsaved := map[string]bool{}, false
 	for _, s := range u.Leaving {
 		was[s.NEVRA] = true
-		if len(db.Packages[s.NEVRA]) != 1 {
+		if len(db.Packages[s.NEVRA]) != 1 && s.File == "" {
+			unsaved = true
+		} else if len(db.Packages[s.NEVRA]) != 1 {
 			files = append(files, hostcmd.Quote(filepath.Join(rpmDir(c, "leaving"), s.File)))
 			options = append(options, s.Options...)
 		}
@@ -63,6 +65,10 @@ func leftPackages(c *txn.Change, step string) []string {
 		if !was[s.NEVRA] && db.Has(s.NEVRA) {
 			gone = append(gone, hostcmd.Quote(s.NEVRA))
 		}
+	}
+	if unsaved {
+		// What AlmaLinux has of them is the only whole state there is: nothing of it may go.
+		return []string{"dnf distro-sync"}
 	}
 	if len(files) > 0 {
 		words := append([]string{"rpm -ivh --oldpackage --force --nodeps --justdb --noscripts --notriggers"}, sortedUnique(options)...)

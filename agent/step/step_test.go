@@ -3,6 +3,7 @@ package step
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -152,5 +153,57 @@ func TestPlanOfAChange(t *testing.T) {
 	c := &txn.Change{Plan: txn.Plan{ID: "x", Extra: json.RawMessage(`{"kind":"something"}`)}}
 	if _, err := Plan(c); err == nil {
 		t.Fatal("took something else for a plan")
+	}
+}
+
+// Packages that were not saved, since so it was asked for, keep no resumed
+// transaction from being prepared.
+func TestContentsOfWhatWasNotSaved(t *testing.T) {
+	got, err := contents(t.TempDir(), []Saved{{NEVRA: "a-1-1.noarch"}})
+	if err != nil || len(got) != 0 {
+		t.Errorf("%v %v", got, err)
+	}
+}
+
+// A rollback is refused where no kernel would be left, and only there.
+func TestKernelStays(t *testing.T) {
+	dir := t.TempDir()
+	other := filepath.Join(dir, "vmlinuz-5.14.0-1.el9.x86_64")
+	rescue := filepath.Join(dir, "vmlinuz-0-rescue-0123")
+	for _, f := range []string{other, rescue} {
+		if err := os.WriteFile(f, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const coming = "kernel-core-5.14.0-2.el9.x86_64"
+	p := func(leaving ...string) *plan.Plan {
+		p := &plan.Plan{
+			Coming: []plan.Coming{{Name: "kernel-core", NEVRA: coming}},
+			Boot:   &plan.BootPlan{Kernel: &plan.BootKernel{Release: "5.14.0-2.el9.x86_64", Package: coming}},
+		}
+		for _, n := range leaving {
+			p.Leaving = append(p.Leaving, plan.Leaving{Name: n})
+		}
+		return p
+	}
+	came := map[string][]string{"5.14.0-2.el9.x86_64": {coming}}
+	for _, c := range []struct {
+		name   string
+		plan   *plan.Plan
+		images []string
+		owners map[string][]string
+		stays  bool
+	}{
+		{"the old one is there", p(), []string{"/boot/vmlinuz-5.14.0-2.el9.x86_64", other}, came, true},
+		{"only ours and the rescue image", p(), []string{"/boot/vmlinuz-5.14.0-2.el9.x86_64", rescue}, came, false},
+		{"an image that is gone", p(), []string{other + "0"}, came, false},
+		{"an image elsewhere", p(), nil, map[string][]string{"5.14.0-1.el9.x86_64": {"kernel-core-5.14.0-1.el9.x86_64"}}, true},
+		{"it comes back", p("kernel-core"), nil, came, true},
+		{"a tool is no kernel", p("kernel-tools"), nil, came, false},
+	} {
+		err := kernelStays(c.plan, c.images, c.owners)
+		if (err == nil) != c.stays || err != nil && !errors.Is(err, ErrNoKernel) {
+			t.Errorf("%s: %v", c.name, err)
+		}
 	}
 }
