@@ -33,11 +33,7 @@ func (a *app) commit(ctx context.Context, f migrateFlags) error {
 	switch c.State() {
 	case txn.StateDone:
 	case txn.StateCommitted:
-		// Interrupted between the journal and the removal.
-		if err := removeSaved(c); err != nil {
-			return err
-		}
-		return e.finish(e.outcome("commit", c, ExitOK), "The migration "+c.Plan.ID+" is committed already.")
+		return e.commitRest(run, c, f)
 	default:
 		return &UserError{Msg: fmt.Sprintf("there is nothing to commit: the change %s is %s", c.Plan.ID, c.State()), Hint: "almamigrate status", Code: ExitUsage}
 	}
@@ -71,13 +67,14 @@ func (a *app) commit(ctx context.Context, f migrateFlags) error {
 	if err := e.holdPackageManager(); err != nil {
 		return err
 	}
-	if err := e.env.Commit(run, c, m); err != nil {
-		return err
-	}
+	// The way back ends first: a rollback to a boot loader or kernels of which a part is gone would leave nothing that boots.
 	if err := e.runner(c).Commit(); err != nil {
 		return err
 	}
 	if err := fault.Point("commit.journal.after"); err != nil {
+		return err
+	}
+	if err := e.env.Commit(run, c, m); err != nil {
 		return err
 	}
 	if err := removeSaved(c); err != nil {
@@ -86,6 +83,35 @@ func (a *app) commit(ctx context.Context, f migrateFlags) error {
 	o := e.outcome("commit", c, ExitOK)
 	o.Commit = m
 	return e.finish(o, fmt.Sprintf("\nCommitted: %s. %.1f MiB are free again; there is no way back.", c.Plan.Title, float64(m.Bytes+m.Boot.Bytes)/(1<<20)))
+}
+
+// commitRest removes what an interrupted commit has left; where the host has not
+// proven that it boots AlmaLinux, no more than what was saved.
+func (e *engine) commitRest(ctx context.Context, c *txn.Change, f migrateFlags) error {
+	m, err := e.env.Commitment(c, f.oldKernels)
+	if err != nil {
+		return err
+	}
+	text := "The migration " + c.Plan.ID + " is committed already."
+	o := e.outcome("commit", c, ExitOK)
+	if f.dryRun {
+		o.DryRun, o.Commit = true, m
+		return e.finish(o, text)
+	}
+	if m.Unproven == "" || f.unproven {
+		if err := e.holdPackageManager(); err != nil {
+			return err
+		}
+		if err := e.env.Commit(ctx, c, m); err != nil {
+			return err
+		}
+	} else if len(m.Boot.Entries)+len(m.Boot.Files)+len(m.Kernels) > 0 {
+		text += " What the old distribution boots by stays until the host has booted AlmaLinux's kernel: " + report.Safe(m.Unproven) + "."
+	}
+	if err := removeSaved(c); err != nil {
+		return err
+	}
+	return e.finish(o, text)
 }
 
 // removeSaved removes what a committed change needed for its way back.

@@ -246,8 +246,8 @@ func oldKernels(db *Database, old map[string]bool, running string) []string {
 }
 
 // Commit removes the old way to boot, and the old kernels where that was asked
-// for. What was saved stays until the journal says that the change is
-// committed; so an interrupted commit can be given again.
+// for. The journal says before that the change is committed, since half of it is
+// no way back any more; an interrupted commit can be given again.
 func (e *Env) Commit(ctx context.Context, c *txn.Change, m *Commitment) error {
 	if _, err := RemoveOldBoot(c); err != nil {
 		return err
