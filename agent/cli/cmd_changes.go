@@ -107,11 +107,40 @@ taken back goes only with --force, and the way back goes with it.`,
 	return c
 }
 
+// keepLater leaves changes out, or refuses them where they were named, that a
+// change still stands on which can be taken back: only by their records is it
+// known that it must not be.
+func keepLater(list, gone []*txn.Change, named bool) ([]*txn.Change, error) {
+	going := map[string]bool{}
+	for _, c := range gone {
+		going[c.Plan.ID] = true
+	}
+	below, out := "", []*txn.Change{}
+	for _, c := range list {
+		s := c.State()
+		stands := s == txn.StateDone || s == txn.StateCommitted
+		switch {
+		case !going[c.Plan.ID]:
+			if s == txn.StateDone {
+				below = c.Plan.ID
+			}
+		case stands && below != "" && named:
+			return nil, &UserError{Msg: fmt.Sprintf("cannot remove the change %s: it came after %s, which could then be taken back from under it", c.Plan.ID, below),
+				Hint: "almamigrate changes prune --force " + below + " " + c.Plan.ID, Code: ExitUsage}
+		case stands && below != "":
+		default:
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}
+
 func (a *app) prune(ids []string, force bool) error {
 	list, err := listChanges()
 	if err != nil {
 		return err
 	}
+	args := ids
 	if len(ids) == 0 {
 		for _, c := range list {
 			switch c.State() {
@@ -136,6 +165,9 @@ func (a *app) prune(ids []string, force bool) error {
 				Hint: "almamigrate changes prune --force " + id + ", if that is what you want", Code: ExitUsage}
 		}
 		gone = append(gone, c)
+	}
+	if gone, err = keepLater(list, gone, len(args) > 0); err != nil {
+		return err
 	}
 	rows := make([]changeRow, 0, len(gone))
 	for _, c := range gone {
