@@ -2,6 +2,7 @@ package step
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -214,10 +215,39 @@ func (e *Env) Commitment(c *txn.Change, kernels bool) (*Commitment, error) {
 		}
 		m.Unproven = strings.Join(problems, "; ")
 	}
+	if m.Unproven == "" {
+		if m.Unproven, err = bootedByOld(root, m.Boot.Entries); err != nil {
+			return nil, err
+		}
+	}
 	if kernels {
 		m.Kernels = oldKernels(db, old, m.Running)
 	}
 	return m, nil
+}
+
+// bootedByOld tells whether the firmware has started the host by one of the
+// entries that a commit removes: the old boot loader starts AlmaLinux's kernel as
+// well, so that the kernel alone proves nothing of AlmaLinux's entry.
+func bootedByOld(root string, entries []string) (string, error) {
+	if len(entries) == 0 {
+		return "", nil
+	}
+	v, err := boot.OpenVariables(root)
+	if err != nil {
+		return "", err
+	}
+	raw, err := v.Raw("BootCurrent")
+	if err != nil || len(raw) != 6 {
+		return "", err // not every firmware tells
+	}
+	name := boot.EntryName(binary.LittleEndian.Uint16(raw[4:]))
+	for _, e := range entries {
+		if strings.HasPrefix(e, name+" ") {
+			return "the firmware started this host by the old boot entry " + e, nil
+		}
+	}
+	return "", nil
 }
 
 // oldKernels are all packages of the kernels that were there before, but for

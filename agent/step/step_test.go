@@ -207,3 +207,59 @@ func TestKernelStays(t *testing.T) {
 		}
 	}
 }
+
+// A folder that must give way goes only with what was saved of it.
+func TestClearFolder(t *testing.T) {
+	top, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(top, "real", "d")
+	if err := os.MkdirAll(filepath.Join(dir, "sub"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("real", filepath.Join(top, "link")); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []string{"sub/old", "mine"} {
+		if err := os.WriteFile(filepath.Join(dir, f), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	saved := map[string]bool{filepath.Join(dir, "sub/old"): true}
+	through := filepath.Join(top, "link", "d")
+	if err := clearFolder(through, saved); err == nil || !strings.Contains(err.Error(), "mine was put there since") {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "sub/old")); err != nil {
+		t.Error(err)
+	}
+	saved[filepath.Join(dir, "mine")] = true
+	for range 2 { // the second time it is gone
+		if err := clearFolder(through, saved); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := os.Lstat(dir); !os.IsNotExist(err) {
+		t.Error(err)
+	}
+}
+
+func TestBootedByOld(t *testing.T) {
+	root := t.TempDir()
+	dir := filepath.Join(root, "sys/firmware/efi/efivars")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	old := []string{`Boot0003 "CentOS"`}
+	for _, c := range []struct{ current, want string }{
+		{"", ""}, {"\x06\x00\x00\x00\x02\x00", ""}, {"\x06\x00\x00\x00\x03\x00", `Boot0003 "CentOS"`},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, "BootCurrent-8be4df61-93ca-11d2-aa0d-00e098032b8c"), []byte(c.current), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := bootedByOld(root, old); err != nil || !strings.HasSuffix(got, c.want) || (got == "") != (c.want == "") {
+			t.Errorf("%q: %q %v", c.current, got, err)
+		}
+	}
+}

@@ -194,18 +194,24 @@ func (s swapPackages) Do(ctx context.Context, c *txn.Change, _, undo json.RawMes
 	if err := checkSaved(rpmDir(c, "coming"), u.Coming); err != nil {
 		return err
 	}
-	for _, d := range u.Clear {
-		if err := clearFolder(d); err != nil {
-			return err
-		}
-	}
-	// A transaction that was killed left files half written, "name;tid".
 	sets, err := Sets(c)
 	if err != nil {
 		return err
 	}
+	// A transaction that was killed left files half written, "name;tid".
 	if err := removeHalfWritten(sets); err != nil {
 		return err
+	}
+	saved := map[string]bool{}
+	for _, set := range sets {
+		for _, e := range set.Entries() {
+			saved[string(e.Path)] = true
+		}
+	}
+	for _, d := range u.Clear {
+		if err := clearFolder(d, saved); err != nil {
+			return err
+		}
 	}
 	if again(c, plan.StepSwapPackages) {
 		if err := mend(c, u.Coming, u.Leaving); err != nil {
@@ -318,11 +324,25 @@ func inTheWay(c *txn.Change, u swapUndo, db *Database) ([]string, error) {
 }
 
 // clearFolder removes a folder whose content was saved; a symbolic link or a
-// file in its place is what an earlier try has put there.
-func clearFolder(dir string) error {
+// file in its place is what an earlier try has put there. What somebody has put
+// into it since, which may be long ago when a run is resumed, is not destroyed.
+func clearFolder(dir string, saved map[string]bool) error {
 	st, err := os.Lstat(dir)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !st.IsDir() {
 		return nil
+	}
+	above := ""
+	if err == nil {
+		above, err = filepath.EvalSymlinks(filepath.Dir(dir)) // saved paths are without links
+	}
+	if err == nil {
+		dir = filepath.Join(above, filepath.Base(dir))
+		err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() && !saved[path] {
+				err = fmt.Errorf("%s was put there since: move it elsewhere", path)
+			}
+			return err
+		})
 	}
 	if err == nil {
 		err = os.RemoveAll(dir)

@@ -67,6 +67,12 @@ func (h *bootHost) commit(rel string) {
 	}
 	h.fixture("proc/sys/kernel/osrelease", rel+"\n")
 	h.code(0, "status", "--reboot-required")
+	if h.uefi {
+		if r := h.code(10, "migrate", "--commit", "--accept-no-rollback"); !strings.Contains(r.Stderr, "by the old boot entry Boot0003") {
+			h.t.Errorf("booted by the old loader: %s", r.Stderr)
+		}
+		h.fixture("sys/firmware/efi/efivars/BootCurrent-"+efiGlobal, "\x06\x00\x00\x00\x02\x00")
+	}
 	if r := h.code(2, "migrate", "--commit", "-y"); !strings.Contains(r.Stderr, "-y alone") {
 		h.t.Errorf("-y: %s", r.Stderr)
 	}
