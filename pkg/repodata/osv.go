@@ -56,7 +56,7 @@ var inTitle = regexp.MustCompile(`(?:^|\s)([A-Za-z0-9._+-]*[A-Za-z][A-Za-z0-9._+
 // taken from the title where it has one; a modular package without it has
 // Stream "?".
 func ParseOSV(r io.Reader, ecosystem string, fn func(*Advisory) error) error {
-	in := &io.LimitedReader{R: r, N: maxOSV}
+	in := &osvReader{LimitedReader: io.LimitedReader{R: r, N: maxOSV}}
 	d := json.NewDecoder(in)
 	one := func() error {
 		in.N = maxOSV
@@ -110,8 +110,22 @@ func ParseOSV(r io.Reader, ecosystem string, fn func(*Advisory) error) error {
 	}
 }
 
+// osvReader keeps the error that ended the reading.
+type osvReader struct {
+	io.LimitedReader
+	err error
+}
+
+func (r *osvReader) Read(p []byte) (int, error) {
+	n, err := r.LimitedReader.Read(p)
+	if err != nil && err != io.EOF {
+		r.err = err
+	}
+	return n, err
+}
+
 // peekByte returns the first byte of the decoder's next value.
-func peekByte(d *json.Decoder, in *io.LimitedReader) (byte, error) {
+func peekByte(d *json.Decoder, in *osvReader) (byte, error) {
 	in.N = maxOSV
 	if !d.More() { // at the end, or at a stray ] or }
 		rest, err := io.ReadAll(io.LimitReader(d.Buffered(), 1<<10))
@@ -120,6 +134,13 @@ func peekByte(d *json.Decoder, in *io.LimitedReader) (byte, error) {
 		}
 		if len(bytes.TrimSpace(rest)) > 0 {
 			return 0, fmt.Errorf("unexpected %.20q", bytes.TrimSpace(rest))
+		}
+		// More takes an error of the reader, a damaged archive's, for the end.
+		if in.err != nil {
+			return 0, in.err
+		}
+		if in.N <= 0 {
+			return 0, io.ErrUnexpectedEOF // nothing but white space up to the limit
 		}
 		return 0, io.EOF
 	}
@@ -134,7 +155,7 @@ func peekByte(d *json.Decoder, in *io.LimitedReader) (byte, error) {
 	}
 }
 
-func osvError(in *io.LimitedReader, d *json.Decoder, err error) error {
+func osvError(in *osvReader, d *json.Decoder, err error) error {
 	if in.N <= 0 {
 		return fmt.Errorf("cannot read OSV records: %w: one before byte %d is larger than %d MiB", ErrTooLarge, d.InputOffset(), maxOSV>>20)
 	}
