@@ -102,7 +102,11 @@ func (g *gathering) walk(ctx context.Context, args []string, jobs chan<- job) er
 			}
 			continue
 		}
-		err := filepath.WalkDir(a, func(path string, d fs.DirEntry, err error) error {
+		root := a
+		if info, err := os.Lstat(a); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			root += string(filepath.Separator) // a link to a folder is followed where it is the argument itself
+		}
+		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 			switch {
 			case err != nil:
 				g.unread(path, reason(err))
