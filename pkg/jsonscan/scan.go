@@ -216,7 +216,17 @@ func (s *Scanner) Skip() error {
 }
 
 // Null passes over a null and tells whether there was one.
-func (s *Scanner) Null() bool { return s.Peek() == 'n' && s.literal("null") == nil }
+func (s *Scanner) Null() bool {
+	if s.Peek() != 'n' {
+		return false
+	}
+	at := s.pos
+	if s.literal("null") != nil {
+		s.pos = at // what reads next says what is wrong
+		return false
+	}
+	return true
+}
 
 // Bool reads true or false.
 func (s *Scanner) Bool() (bool, error) {

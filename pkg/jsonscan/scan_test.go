@@ -198,3 +198,14 @@ func BenchmarkSkip(b *testing.B) {
 		}
 	}
 }
+
+// TestHalfNull does not take the beginning of a null for a null.
+func TestHalfNull(t *testing.T) {
+	s := jsonscan.New([]byte(`n"text"`))
+	if s.Null() {
+		t.Error("a null was read")
+	}
+	if b, err := s.String(); err == nil {
+		t.Errorf("read %q", b)
+	}
+}
