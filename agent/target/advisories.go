@@ -78,7 +78,8 @@ func AdvisoryFile(ctx context.Context, name string, major int) (assess.AdvisoryS
 	if !st.IsDir() {
 		err = rd.file(name)
 	} else {
-		err = filepath.WalkDir(name, func(p string, d fs.DirEntry, err error) error {
+		// With the separator a link to a folder is followed.
+		err = filepath.WalkDir(name+string(filepath.Separator), func(p string, d fs.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() || !advisoryName(p) {
 				return err
 			}

@@ -35,6 +35,8 @@ var (
 	ErrSignature = errors.New("signature not acceptable")
 	// ErrMetadata: repomd.xml, a mirrorlist, a metalink or the metadata itself cannot be understood.
 	ErrMetadata = errors.New("unusable metadata")
+	// ErrLogin: the server answers, but wants a user name and password. It comes with ErrUnreachable.
+	ErrLogin = errors.New("login needed")
 	// ErrOffline: the network was not to be used, and the cache has no copy.
 	ErrOffline = errors.New("not in the cache, and offline")
 	// ErrTooLarge: a file is larger than announced, or than any sane one.
@@ -76,7 +78,7 @@ func (e *statusError) Is(target error) bool {
 	if e.absent() {
 		return target == ErrNotFound
 	}
-	return target == ErrUnreachable
+	return target == ErrUnreachable || target == ErrLogin && e.code == http.StatusUnauthorized
 }
 
 func (e *statusError) absent() bool {

@@ -19,6 +19,8 @@ func TestProbe(t *testing.T) {
 			_, _ = w.Write([]byte(`<?xml version="1.0"?><repomd xmlns="http://linux.duke.edu/metadata/repo"><revision>1</revision><data type="primary"><checksum type="sha256">` + strings.Repeat("0", 64) + `</checksum><location href="repodata/p.xml.gz"/><size>1</size></data></repomd>`))
 		case "/list":
 			_, _ = w.Write([]byte("http://" + r.Host + "/gone\nhttp://" + r.Host + "/good\n"))
+		case "/login/repodata/repomd.xml":
+			w.WriteHeader(http.StatusUnauthorized)
 		case "/portal/repodata/repomd.xml":
 			_, _ = w.Write([]byte("<!DOCTYPE html><html>log in</html>"))
 		default:
@@ -40,6 +42,7 @@ func TestProbe(t *testing.T) {
 		{"answers", reposync.Repo{BaseURLs: []string{srv.URL + "/good"}}, srv.URL + "/good", nil},
 		{"second of a mirrorlist", reposync.Repo{Mirrorlist: srv.URL + "/list"}, srv.URL + "/good", nil},
 		{"not there", reposync.Repo{BaseURLs: []string{srv.URL + "/gone"}}, "", reposync.ErrNotFound},
+		{"wants a password", reposync.Repo{BaseURLs: []string{srv.URL + "/login"}}, "", reposync.ErrLogin},
 		{"a portal's page", reposync.Repo{BaseURLs: []string{srv.URL + "/portal"}}, "", reposync.ErrMetadata},
 		{"nobody listens", reposync.Repo{BaseURLs: []string{"http://127.0.0.1:1/"}}, "", reposync.ErrUnreachable},
 	} {
