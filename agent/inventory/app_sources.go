@@ -80,8 +80,8 @@ func (s *appScan) unit(name, file string) {
 			if !path.IsAbs(w) || strings.HasPrefix(w, "/dev/") || strings.HasPrefix(w, "/proc/") || strings.HasPrefix(w, "/sys/") {
 				continue
 			}
-			if pkg, owned := s.owners.of(w); (!owned || s.foreign[pkg]) && len(s.queue) < maxApplications {
-				s.queue = append(s.queue, pendingFile{path.Clean(w), "unit " + clean(name)})
+			if pkg, owned := s.owners.of(w); !owned || s.foreign[pkg] {
+				s.push(path.Clean(w), "unit "+clean(name))
 			}
 		}
 	}
@@ -112,6 +112,9 @@ func (s *appScan) processes() {
 			gone++
 			continue
 		}
+		if s.elsewhere(exe) {
+			continue // its server may be dead: not even asked whether it is the same file
+		}
 		if !sameFile("/proc/"+pid+"/exe", exe) {
 			elsewhere++
 			continue
@@ -139,11 +142,14 @@ func sameFile(a, b string) bool {
 
 // process queues a file; ino is its inode where the kernel told it.
 func (s *appScan) process(name, why string, ino uint64) {
-	if pkg, owned := s.owners.of(name); owned && !s.foreign[pkg] || len(s.queue) >= maxApplications {
+	if pkg, owned := s.owners.of(name); owned && !s.foreign[pkg] {
 		return
 	}
 	if i, seen := s.at[name]; seen {
 		s.because(i, why)
+		return
+	}
+	if s.elsewhere(name) {
 		return
 	}
 	if ino != 0 {
@@ -155,7 +161,7 @@ func (s *appScan) process(name, why string, ino uint64) {
 			return
 		}
 	}
-	s.queue = append(s.queue, pendingFile{name, why})
+	s.push(name, why)
 }
 
 // maps reads what is mapped to be executed (proc_pid_maps(5)).

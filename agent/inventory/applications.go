@@ -52,7 +52,7 @@ func ReadApplications(ctx context.Context, h *host.Host, cat *catalog.Catalog, i
 	defer r.Close()
 	s := &appScan{
 		r: r, inv: inv, cat: cat, opt: opt, res: res, live: h.Live(), linker: ldso.New(r), owners: newOwnerIndex(inv.Packages),
-		at: map[string]int{}, libs: map[string]int{}, skips: map[string]*skipCount{}, runtimes: map[string]*Runtime{},
+		at: map[string]int{}, libs: map[string]int{}, queued: map[string]int{}, skips: map[string]*skipCount{}, runtimes: map[string]*Runtime{},
 	}
 	s.walk = newWalker(h.Root)
 	s.walk.found = s.found
@@ -95,6 +95,7 @@ type appScan struct {
 	symbols  []map[UsedSymbol]int
 	imports  int
 	queue    []pendingFile // files to look at beside those that the walk finds
+	queued   map[string]int
 	skips    map[string]*skipCount
 	runtimes map[string]*Runtime
 	foreign  map[int32]bool // packages whose files stay
@@ -198,6 +199,9 @@ func (s *appScan) distribution(p *Package) bool {
 
 // file looks at one file by its path, links followed.
 func (s *appScan) file(name, why string) error {
+	if s.elsewhere(name) {
+		return nil
+	}
 	info, err := s.r.Stat(name)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -208,13 +212,6 @@ func (s *appScan) file(name, why string) error {
 	// Smaller than an ELF header is no program; folders have a path as well.
 	if !info.Mode().IsRegular() || info.Size() < 52 {
 		return nil
-	}
-	dir := path.Dir(name)
-	for p := dir; p != "/" && p != "."; p = path.Dir(p) {
-		if reason := notEntered(s.walk.mounts[p]); reason != "" {
-			s.skip(p, errors.New(reason))
-			return nil
-		}
 	}
 	f, err := s.r.OpenFile(name)
 	if err != nil {
@@ -237,6 +234,32 @@ func (s *appScan) file(name, why string) error {
 	return s.take(real, f, info, why)
 }
 
+// elsewhere tells, and notes, whether a path is on a file system that is not
+// entered. It touches nothing: the server of a mount may be dead, and automount
+// would mount.
+func (s *appScan) elsewhere(name string) bool {
+	for p := path.Dir(name); p != "/" && p != "."; p = path.Dir(p) {
+		if reason := notEntered(s.walk.mounts[p]); reason != "" {
+			s.skip(p, errors.New(reason))
+			return true
+		}
+	}
+	return false
+}
+
+// push queues a file to look at, a few times at most: for each reason.
+func (s *appScan) push(name, why string) {
+	if s.queued[name] >= maxWhy {
+		return
+	}
+	if len(s.queue) >= maxApplications {
+		s.skip(name, fmt.Errorf("more than %d files to look at beside those of the folders", maxApplications))
+		return
+	}
+	s.queued[name]++
+	s.queue = append(s.queue, pendingFile{name, why})
+}
+
 // found is what the walk calls for an ELF file that no package owns.
 func (s *appScan) found(name string, f *os.File, info fs.FileInfo) error {
 	return s.take(name, f, info, "")
@@ -248,6 +271,12 @@ func (s *appScan) followLink(dir, base string) {
 	name := path.Join(dir, base)
 	target, err := s.r.Readlink(name)
 	if err != nil || !strings.Contains(target, "/") {
+		return
+	}
+	if !path.IsAbs(target) {
+		target = path.Join(dir, target)
+	}
+	if s.elsewhere(path.Join(target, "x")) {
 		return
 	}
 	real, err := s.r.Resolve(name)
@@ -268,9 +297,9 @@ func (s *appScan) followLink(dir, base string) {
 	case err != nil:
 	case info.IsDir():
 		s.skip(name+" -> "+real, errors.New("a link to a folder elsewhere is not followed: name the folder to have it searched"))
-	case info.Mode().IsRegular() && len(s.queue) < maxApplications:
+	case info.Mode().IsRegular():
 		if _, owned := s.owners.of(real); !owned {
-			s.queue = append(s.queue, pendingFile{real, ""})
+			s.push(real, "")
 		}
 	}
 }
@@ -383,11 +412,14 @@ func (s *appScan) bind(a *Application, o *ldso.Object) {
 		a.Needs = append(a.Needs, n)
 	}
 	for _, lib := range scope[1:] {
-		if pkg, owned := s.ownerOf(lib); (!owned || s.foreign[pkg]) && len(s.queue) < maxApplications {
+		if pkg, owned := s.ownerOf(lib); !owned || s.foreign[pkg] {
 			if _, seen := s.at[lib.Real]; !seen {
-				s.queue = append(s.queue, pendingFile{lib.Real, "library of " + a.Path})
+				s.push(lib.Real, "library of "+a.Path)
 			}
 		}
+	}
+	if s.linker.GaveUp() {
+		s.skip(a.Path, errors.New("it names too many libraries and folders: not all were looked for"))
 	}
 	byLib := map[int]map[int]bool{}
 	for _, b := range ldso.Bind(scope) {

@@ -312,6 +312,35 @@ func TestApplicationsHostileTree(t *testing.T) {
 	}
 }
 
+// TestApplicationsManyLinks tells of links that there are too many of, and
+// follows a file with many links once.
+func TestApplicationsManyLinks(t *testing.T) {
+	m := newImage(t)
+	m.write("data/same", "no program, but long enough to be looked at as one of this size")
+	link := func(n, number int, target func(int) string) {
+		t.Helper()
+		for i := range n {
+			if err := os.Symlink(target(i), m.path(fmt.Sprintf("srv/l%d-%d", number, i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := os.MkdirAll(m.path("srv"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	link(20_500, 1, func(int) string { return "/data/same" })
+	if a := m.read(); len(a.Skipped) != 0 || a.Looked == 0 || a.Looked > 10 {
+		t.Errorf("one file with many links: looked at %d, skipped %q", a.Looked, a.Skipped)
+	}
+	for i := range 20_100 {
+		m.write(fmt.Sprintf("data/f%d", i), "")
+	}
+	link(20_100, 2, func(i int) string { return fmt.Sprintf("/data/f%d", i) })
+	if text := fmt.Sprintf("%q", m.read().Skipped); !strings.Contains(text, "more than 20000 files") {
+		t.Errorf("what was left out is not told: %s", text)
+	}
+}
+
 // TestApplicationsMounts does not enter made-up and foreign file systems.
 func TestApplicationsMounts(t *testing.T) {
 	if os.Getuid() != 0 {

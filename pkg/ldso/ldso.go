@@ -25,6 +25,7 @@ const (
 	maxConfig   = 1 << 20 // bytes of one file of ld.so.conf.d
 	maxConfigs  = 1000
 	maxInclude  = 8
+	maxTries    = 1 << 17 // paths that are tried for one program
 )
 
 // Linker looks at one root. It is not safe for concurrent use.
@@ -35,7 +36,12 @@ type Linker struct {
 	known    map[string]*Object // by path; nil: not there, or no ELF file
 	exported int
 	bytes    int
+	tries    int // since the last Scope began
 }
+
+// GaveUp tells whether the last Scope, and what was looked for since, named so
+// many libraries and folders that not all were tried.
+func (l *Linker) GaveUp() bool { return l.tries > maxTries }
 
 // Object is a program or a library.
 type Object struct {
@@ -137,6 +143,9 @@ func NewObject(name string, e *elfdyn.File) *Object {
 // library returns the object at a path if it is one that a program of this
 // kind can load, nil otherwise.
 func (l *Linker) library(name string, like *elfdyn.File) *Object {
+	if l.tries++; l.tries > maxTries {
+		return nil
+	}
 	o, ok := l.known[name]
 	if !ok {
 		if len(l.known) >= maxKnown || l.exported > maxExported || l.bytes > maxBytes {
@@ -177,6 +186,7 @@ func (l *Linker) Scope(o *Object) ([]*Object, []Missing) {
 	}
 	byPath := map[string]bool{o.Real: true}
 	o.loader = nil
+	l.tries = 0
 	for i := 0; i < len(scope); i++ {
 		from := scope[i]
 		for _, name := range from.File.Needed {
@@ -249,6 +259,9 @@ func (l *Linker) Find(name string, from *Object) *Object {
 
 func (l *Linker) search(dirs []string, name string, origin *Object, like *elfdyn.File) *Object {
 	for _, d := range dirs {
+		if l.GaveUp() {
+			return nil
+		}
 		d = l.expand(d, origin)
 		if !path.IsAbs(d) {
 			continue // "" and relative ones mean the folder that a program is started in
