@@ -103,6 +103,9 @@ func pins(protected string, depth int) ([]Unlock, error) {
 		if len(c.SSS.JWE) > maxPins {
 			return nil, fmt.Errorf("clevis policy of %d parts", len(c.SSS.JWE))
 		}
+		if c.SSS.T < 1 || c.SSS.T > len(c.SSS.JWE) { // nothing can be told of what opens it
+			return nil, fmt.Errorf("clevis policy that needs %d of %d parts", c.SSS.T, len(c.SSS.JWE))
+		}
 		for _, j := range c.SSS.JWE {
 			head, _, _ := strings.Cut(j, ".")
 			u, err := pins(head, depth+1)
