@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"text/tabwriter"
 	"time"
 
@@ -92,7 +93,8 @@ func (a *app) pruneCommand() *cobra.Command {
 		Use:   "prune [CHANGE...]",
 		Short: "Remove what changes saved that were rolled back, never begun or committed",
 		Long: `prune removes the folders of changes that were rolled back, never begun or
-committed, or of those that are named. What a migration saved that can still be
+committed, or of those that are named. One that holds your versions of files that
+a rollback replaced goes only by name. What a migration saved that can still be
 taken back goes only with --force, and the way back goes with it.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			e, _, err := a.newEngine(cmd.Context(), 0)
@@ -140,11 +142,16 @@ func (a *app) prune(ids []string, force bool) error {
 	if err != nil {
 		return err
 	}
-	args := ids
+	args, kept := ids, []string{}
 	if len(ids) == 0 {
 		for _, c := range list {
 			switch c.State() {
 			case txn.StatePlanned, txn.StateRolledBack, txn.StateCommitted:
+				// The only copies of what somebody wrote go by name only.
+				if clashes, err := filepath.Glob(filepath.Join(c.Dir, "files", "*", "clash-*")); err != nil || len(clashes) > 0 {
+					kept = append(kept, c.Plan.ID)
+					continue
+				}
 				ids = append(ids, c.Plan.ID)
 			}
 		}
@@ -181,9 +188,12 @@ func (a *app) prune(ids []string, force bool) error {
 		}
 	}
 	if a.json {
-		return writeDocument(a.out, map[string]any{"kind": "almamigrate.pruned", "schema_version": "1.0", "removed": rows})
+		return writeDocument(a.out, map[string]any{"kind": "almamigrate.pruned", "schema_version": "1.0", "removed": rows, "kept": kept})
 	}
-	if len(rows) == 0 {
+	for _, id := range kept {
+		_, _ = fmt.Fprintf(a.out, "kept %s: it holds your versions of files that the rollback replaced, in files/*/clash-*; when you have them: almamigrate changes prune %s\n", id, id)
+	}
+	if len(rows) == 0 && len(kept) == 0 {
 		text := "Nothing to remove."
 		if len(list) > 0 {
 			text = fmt.Sprintf("Nothing to remove: the %d changes that there are can still be taken back (almamigrate changes list).", len(list))

@@ -229,7 +229,19 @@ func TestRollbackKeepsLaterChanges(t *testing.T) {
 	if got := h.Must("cat", "/etc/os-release"); !strings.Contains(got, "CentOS Linux") {
 		t.Errorf("os-release: %q", got)
 	}
-	h.Must("sh", "-c", "grep -rq edited=since /var/lib/almamigrate/changes/*/files/*/clash-*")
+	const clashes = "grep -rq edited=since /var/lib/almamigrate/changes/*/files/*/clash-*"
+	h.Must("sh", "-c", clashes)
+	// They are the only copies: a change that holds some is pruned by name only.
+	r = h.code(0, "changes", "prune")
+	if !strings.Contains(r.Stdout, "kept ") {
+		t.Errorf("prune: %s", r.Stdout)
+	}
+	h.Must("sh", "-c", clashes)
+	id := strings.TrimSpace(h.Must("ls", "/var/lib/almamigrate/changes"))
+	h.code(0, "changes", "prune", id)
+	if got := h.Must("ls", "/var/lib/almamigrate/changes"); strings.Contains(got, id) {
+		t.Errorf("prune %s left %s", id, got)
+	}
 }
 
 // A plan that was approved is carried out as it is or not at all.

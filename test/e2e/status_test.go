@@ -98,7 +98,7 @@ func TestStatus(t *testing.T) {
 		t.Errorf("changes prune: %s", r.Stderr)
 	}
 	var pruned struct{ Removed []struct{ State string } }
-	if err := json.Unmarshal([]byte(h.code(0, "changes", "prune", "--json").Stdout), &pruned); err != nil || len(pruned.Removed) != 1 || pruned.Removed[0].State != "rolled-back" {
+	if err := json.Unmarshal([]byte(h.code(0, "changes", "prune", "--json", h.change(t, "rolled-back")).Stdout), &pruned); err != nil || len(pruned.Removed) != 1 || pruned.Removed[0].State != "rolled-back" {
 		t.Errorf("changes prune: %v %+v", err, pruned)
 	}
 	if r := h.code(0, "changes", "prune"); !strings.Contains(r.Stdout, "can still be taken back") {
