@@ -11,7 +11,7 @@ import (
 
 // crashSample is how many points of each way a normal run of the tests takes;
 // ALMAMIGRATE_CRASH=all takes every one, ALMAMIGRATE_SEED another choice.
-const crashSample = 3
+const crashSample = 2
 
 // points lists the fault points that a command reaches, each as NAME:%s:N for
 // the Nth time that it is reached.
