@@ -107,19 +107,16 @@ var rebootNames = map[string]bool{
 	"dbus": true, "dbus-broker": true, "dbus-daemon": true, "microcode_ctl": true,
 }
 
-// partOf tells the parts of a system that are mended below or beside its
-// programs.
-func partOf(names []AdvisoryPackage, nameOf func(AdvisoryPackage) string) string {
-	part := ""
-	for _, p := range names {
-		switch n := nameOf(p); {
-		case n == "kernel" || n == "kernel-rt" || strings.HasPrefix(n, "kernel-core") || strings.HasPrefix(n, "kernel-rt-core") || strings.HasPrefix(n, "kernel-modules"):
-			return "kernel"
-		case n == "microcode_ctl" || strings.HasSuffix(n, "-firmware"):
-			part = "microcode"
-		}
+// partOf tells by a package's name the parts of a system that are mended below
+// or beside its programs.
+func partOf(name string) string {
+	switch {
+	case name == "kernel" || name == "kernel-rt" || strings.HasPrefix(name, "kernel-core") || strings.HasPrefix(name, "kernel-rt-core") || strings.HasPrefix(name, "kernel-modules"):
+		return "kernel"
+	case name == "microcode_ctl" || strings.HasSuffix(name, "-firmware"):
+		return "microcode"
 	}
-	return part
+	return ""
 }
 
 // security judges the advisories of the input.
@@ -209,11 +206,61 @@ next:
 	return out
 }
 
+// advisoryMatch gathers the installed packages that one advisory is about.
+type advisoryMatch struct {
+	found  map[string]advisoryFind // by NEVRA; nil: none yet, as for most advisories
+	open   bool                    // one of them lacks the fix afterwards
+	reboot bool
+}
+
+type advisoryFind struct {
+	pkg   AdvisoryPackage
+	name  string
+	fixed rpmver.EVR
+}
+
+// add notes an installed package. Where it is in two collections of the
+// advisory, the higher version counts.
+func (m *advisoryMatch) add(p *repodata.AdvisoryPackage, pkg AdvisoryPackage, closed bool) {
+	m.open = m.open || !closed
+	m.reboot = m.reboot || rebootNames[p.Name]
+	if have, ok := m.found[pkg.NEVRA]; ok && have.fixed.Compare(p.EVR) >= 0 {
+		return
+	}
+	if m.found == nil {
+		m.found = map[string]advisoryFind{}
+	}
+	m.found[pkg.NEVRA] = advisoryFind{pkg, p.Name, p.EVR}
+}
+
+// settle puts the advisory where it belongs, and nowhere if it is about nothing
+// that is installed.
+func (m *advisoryMatch) settle(adv *repodata.Advisory, closed, open *[]AdvisoryResult) {
+	if len(m.found) == 0 {
+		return
+	}
+	r := AdvisoryResult{
+		ID: adv.ID, Type: string(adv.Type), Severity: adv.Severity, Title: adv.Title, Issued: day(adv.Issued), Reboot: adv.Reboot || m.reboot,
+		CVEs: append([]string{}, adv.CVEs...), Packages: make([]AdvisoryPackage, 0, len(m.found)),
+	}
+	for _, f := range m.found {
+		r.Packages = append(r.Packages, f.pkg)
+		if part := partOf(f.name); part != "" && r.Part != "kernel" {
+			r.Part = part
+		}
+	}
+	slices.SortFunc(r.Packages, func(x, y AdvisoryPackage) int { return cmp.Compare(x.NEVRA, y.NEVRA) })
+	slices.Sort(r.CVEs)
+	r.CVEs = slices.Compact(r.CVEs)
+	if m.open {
+		*open = append(*open, r)
+	} else {
+		*closed = append(*closed, r)
+	}
+}
+
 func (a *assessor) judgeAdvisory(res *SecurityResult, adv *repodata.Advisory, installed map[string][]*judged, strangers, unclear map[string]bool) {
-	r := AdvisoryResult{ID: adv.ID, Type: string(adv.Type), Severity: adv.Severity, Title: adv.Title, Issued: day(adv.Issued), Reboot: adv.Reboot, CVEs: []string{}}
-	open := false
-	names := map[string]string{}
-	at := map[*judged]int{}
+	var m advisoryMatch
 	for i := range adv.Packages {
 		p := &adv.Packages[i]
 		for _, j := range installed[p.Name] {
@@ -232,39 +279,13 @@ func (a *assessor) judgeAdvisory(res *SecurityResult, adv *repodata.Advisory, in
 				strangers[j.res.NEVRA] = true
 				continue
 			}
-			ap := AdvisoryPackage{NEVRA: j.res.NEVRA, Fixed: p.EVR.String()}
+			pkg := AdvisoryPackage{NEVRA: j.res.NEVRA, Fixed: p.EVR.String()}
 			closed := false
-			if ap.After, ap.Why, closed = a.after(j, p.EVR); !closed {
-				open = true
-			}
-			names[ap.NEVRA] = p.Name
-			if rebootNames[p.Name] {
-				r.Reboot = true
-			}
-			// The same package in two collections: the higher version counts.
-			if k, ok := at[j]; ok {
-				if old, err := rpmver.ParseEVR(r.Packages[k].Fixed); err == nil && old.Compare(p.EVR) < 0 {
-					r.Packages[k] = ap
-				}
-				continue
-			}
-			at[j] = len(r.Packages)
-			r.Packages = append(r.Packages, ap)
+			pkg.After, pkg.Why, closed = a.after(j, p.EVR)
+			m.add(p, pkg, closed)
 		}
 	}
-	if len(r.Packages) == 0 {
-		return
-	}
-	slices.SortFunc(r.Packages, func(x, y AdvisoryPackage) int { return cmp.Compare(x.NEVRA, y.NEVRA) })
-	r.CVEs = append(r.CVEs, adv.CVEs...)
-	slices.Sort(r.CVEs)
-	r.CVEs = slices.Compact(r.CVEs)
-	r.Part = partOf(r.Packages, func(p AdvisoryPackage) string { return names[p.NEVRA] })
-	if open {
-		res.Open = append(res.Open, r)
-	} else {
-		res.Closed = append(res.Closed, r)
-	}
+	m.settle(adv, &res.Closed, &res.Open)
 }
 
 // mappedStream is the name that AlmaLinux has for a "module:stream".

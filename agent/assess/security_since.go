@@ -44,9 +44,7 @@ func Since(before, now []InstalledPackage, list []AdvisorySource) *SecuritySince
 	unclear := map[string]bool{}
 	for _, id := range order {
 		adv := merged[id]
-		r := AdvisoryResult{ID: id, Type: string(adv.Type), Severity: adv.Severity, Title: adv.Title, Issued: day(adv.Issued), Reboot: adv.Reboot, CVEs: []string{}}
-		open := false
-		names, at := map[string]string{}, map[rpmver.NEVRA]int{}
+		var m advisoryMatch
 		for i := range adv.Packages {
 			p := &adv.Packages[i]
 			for arch, b := range was[p.Name] {
@@ -66,38 +64,14 @@ func Since(before, now []InstalledPackage, list []AdvisorySource) *SecuritySince
 				case modular != (p.Stream != "" && p.Stream != "?") && p.Stream != "?", modular && p.Module+":"+p.Stream != module:
 					continue
 				}
-				ap := AdvisoryPackage{NEVRA: b.NEVRA.String(), Fixed: p.EVR.String()}
+				pkg := AdvisoryPackage{NEVRA: b.NEVRA.String(), Fixed: p.EVR.String()}
 				if there {
-					ap.After = after.NEVRA.String()
+					pkg.After = after.NEVRA.String()
 				}
-				names[ap.NEVRA] = p.Name
-				r.Reboot = r.Reboot || rebootNames[p.Name]
-				if there && after.NEVRA.EVR.Compare(p.EVR) < 0 {
-					open = true
-				}
-				if k, ok := at[b.NEVRA]; ok { // in two collections: the higher version counts
-					if old, err := rpmver.ParseEVR(r.Packages[k].Fixed); err == nil && old.Compare(p.EVR) < 0 {
-						r.Packages[k] = ap
-					}
-					continue
-				}
-				at[b.NEVRA] = len(r.Packages)
-				r.Packages = append(r.Packages, ap)
+				m.add(p, pkg, !there || after.NEVRA.EVR.Compare(p.EVR) >= 0)
 			}
 		}
-		if len(r.Packages) == 0 {
-			continue
-		}
-		slices.SortFunc(r.Packages, func(x, y AdvisoryPackage) int { return strings.Compare(x.NEVRA, y.NEVRA) })
-		r.CVEs = append(r.CVEs, adv.CVEs...)
-		slices.Sort(r.CVEs)
-		r.CVEs = slices.Compact(r.CVEs)
-		r.Part = partOf(r.Packages, func(p AdvisoryPackage) string { return names[p.NEVRA] })
-		if open {
-			res.Open = append(res.Open, r)
-		} else {
-			res.Closed = append(res.Closed, r)
-		}
+		m.settle(adv, &res.Closed, &res.Open)
 	}
 	for id := range unclear {
 		res.Unclear = append(res.Unclear, id)
