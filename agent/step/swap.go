@@ -187,7 +187,7 @@ func (t *transaction) erase(list []Saved, db *Database) {
 }
 
 func (s swapPackages) Do(ctx context.Context, c *txn.Change, _, undo json.RawMessage) error {
-	u, db, err := s.load(c, undo)
+	u, db, err := loadUndo[swapUndo](s.Env, c, undo)
 	if err != nil {
 		return err
 	}
@@ -222,42 +222,48 @@ func (s swapPackages) Do(ctx context.Context, c *txn.Change, _, undo json.RawMes
 	return s.Env.run(ctx, c, "swap", forward(c, u, db))
 }
 
-func (s swapPackages) load(c *txn.Change, undo json.RawMessage) (swapUndo, *Database, error) {
-	var u swapUndo
+// loadUndo reads what a step noted to undo itself, and the database, once no
+// transaction of an interrupted run is at work any more.
+func loadUndo[U any](e *Env, c *txn.Change, undo json.RawMessage) (u U, db *Database, err error) {
 	if err := json.Unmarshal(undo, &u); err != nil {
 		return u, nil, fmt.Errorf("cannot read the journal: %w", err)
 	}
-	// An interrupted run's transaction may still be at work.
-	release, err := s.alone(c)
+	release, err := e.alone(c)
 	if err != nil {
 		return u, nil, err
 	}
 	defer release()
-	db, err := ReadDatabase()
+	db, err = ReadDatabase()
 	return u, db, err
 }
 
-func (s swapPackages) Verify(_ context.Context, c *txn.Change, _, undo json.RawMessage) (bool, error) {
-	u, db, err := s.load(c, undo)
-	if err != nil {
+// came proves a transaction: the database is as meant, and so are the files of
+// the packages that came, and their configuration files.
+func came(c *txn.Change, db *Database, coming, leaving []Saved, files func(*rpmhdr.Header) []string, configs func(*txn.Change, *rpmhdr.Header) ([]string, error)) (bool, error) {
+	if err := db.differ(coming, leaving); err != nil {
 		return false, err
 	}
-	if err := db.differ(u.Coming, u.Leaving); err != nil {
-		return false, err
-	}
-	for _, w := range u.Coming {
-		if bad := CheckFiles(db.Packages[w.NEVRA][0]); len(bad) > 0 {
+	for _, w := range coming {
+		if bad := files(db.Packages[w.NEVRA][0]); len(bad) > 0 {
 			return false, fmt.Errorf("%w: %s is in the database, but %s", ErrMismatch, w.NEVRA, bad[0])
 		}
-		if bad, err := checkConfigs(c, db.Packages[w.NEVRA][0]); err != nil || len(bad) > 0 {
+		if bad, err := configs(c, db.Packages[w.NEVRA][0]); err != nil || len(bad) > 0 {
 			return false, errors.Join(err, fmt.Errorf("%w: %s is in the database, but %v", ErrMismatch, w.NEVRA, bad))
 		}
 	}
 	return true, nil
 }
 
+func (s swapPackages) Verify(_ context.Context, c *txn.Change, _, undo json.RawMessage) (bool, error) {
+	u, db, err := loadUndo[swapUndo](s.Env, c, undo)
+	if err != nil {
+		return false, err
+	}
+	return came(c, db, u.Coming, u.Leaving, CheckFiles, checkConfigs)
+}
+
 func (s swapPackages) Undo(ctx context.Context, c *txn.Change, _, undo json.RawMessage) error {
-	u, db, err := s.load(c, undo)
+	u, db, err := loadUndo[swapUndo](s.Env, c, undo)
 	if err != nil {
 		return err
 	}

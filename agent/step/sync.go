@@ -185,25 +185,12 @@ func syncForward(c *txn.Change, p *plan.Plan, u syncUndo, db *Database) transact
 	return t
 }
 
-func (s syncPackages) load(c *txn.Change, undo json.RawMessage) (u syncUndo, db *Database, err error) {
-	if err := json.Unmarshal(undo, &u); err != nil {
-		return u, nil, fmt.Errorf("cannot read the journal: %w", err)
-	}
-	release, err := s.alone(c)
-	if err != nil {
-		return u, nil, err
-	}
-	defer release()
-	db, err = ReadDatabase()
-	return u, db, err
-}
-
 func (s syncPackages) Do(ctx context.Context, c *txn.Change, _, undo json.RawMessage) error {
 	p, err := Plan(c)
 	if err != nil {
 		return err
 	}
-	u, db, err := s.load(c, undo)
+	u, db, err := loadUndo[syncUndo](s.Env, c, undo)
 	if err != nil {
 		return err
 	}
@@ -233,22 +220,11 @@ func (s syncPackages) Do(ctx context.Context, c *txn.Change, _, undo json.RawMes
 }
 
 func (s syncPackages) Verify(_ context.Context, c *txn.Change, _, undo json.RawMessage) (bool, error) {
-	u, db, err := s.load(c, undo)
+	u, db, err := loadUndo[syncUndo](s.Env, c, undo)
 	if err != nil {
 		return false, err
 	}
-	if err := db.differ(u.Coming, u.Leaving); err != nil {
-		return false, err
-	}
-	for _, w := range u.Coming {
-		if bad := checkContents(db.Packages[w.NEVRA][0]); len(bad) > 0 {
-			return false, fmt.Errorf("%w: %s is in the database, but %s", ErrMismatch, w.NEVRA, bad[0])
-		}
-		if bad, err := emptied(c, db.Packages[w.NEVRA][0]); err != nil || len(bad) > 0 {
-			return false, errors.Join(err, fmt.Errorf("%w: %s is in the database, but %v", ErrMismatch, w.NEVRA, bad))
-		}
-	}
-	return true, nil
+	return came(c, db, u.Coming, u.Leaving, checkContents, emptied)
 }
 
 // Undo brings the database back. In between nothing but the database is
@@ -258,7 +234,7 @@ func (s syncPackages) Undo(ctx context.Context, c *txn.Change, _, undo json.RawM
 	if err != nil {
 		return err
 	}
-	u, db, err := s.load(c, undo)
+	u, db, err := loadUndo[syncUndo](s.Env, c, undo)
 	if err != nil {
 		return err
 	}
