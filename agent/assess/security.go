@@ -351,6 +351,14 @@ func sortAdvisories(list []AdvisoryResult) {
 	})
 }
 
+// goesBack tells whether the host would run an older version than the installed
+// one, which is the i-th. The kernel counts: the installed one stays beside
+// AlmaLinux's, but AlmaLinux's is booted. Of several kernels the newest is what
+// is compared.
+func (j *judged) goesBack(i int) bool {
+	return j.res.Verdict == Older && j.moves() && (j.group < 0 || j.group == i)
+}
+
 // reopened finds downgrades that take fixes back: CVEs that the installed
 // package's changelog names above AlmaLinux's version, but for those that an
 // advisory says AlmaLinux's version has mended under its own number.
@@ -358,7 +366,7 @@ func (a *assessor) reopened(res *SecurityResult, advisories map[string]*repodata
 	mended := map[string]map[string]bool{} // by package name
 	downgraded := map[string]*judged{}
 	for i := range a.judged {
-		if j := &a.judged[i]; j.res.Verdict == Older && j.moves() && j.group < 0 && len(j.p.Fixes) > 0 {
+		if j := &a.judged[i]; j.goesBack(i) && len(j.p.Fixes) > 0 {
 			downgraded[j.p.Name] = j
 			mended[j.p.Name] = map[string]bool{}
 		}
@@ -374,7 +382,7 @@ func (a *assessor) reopened(res *SecurityResult, advisories map[string]*repodata
 	}
 	for i := range a.judged {
 		j := &a.judged[i]
-		if j.res.Verdict != Older || !j.moves() || j.group >= 0 {
+		if !j.goesBack(i) {
 			continue
 		}
 		to := j.target.nevra()

@@ -30,6 +30,18 @@ func init() {
 			w.reopening("1.1-3")
 			w.advise("baseos", advisory("ALSA-2099:3", "Low", "foo-1.1-2.x86_64", "CVE-2099-7"))
 		}, []string{"warning pkg.older"}, assess.ReadyWithWarnings},
+		{"a fix of the newest kernel that goes", func(w *world) {
+			w.install("centos", pkg("kernel-core-4.18.0-2.el8.x86_64", provides("installonlypkg(kernel)")), pkg("kernel-core-4.18.0-10.el8.x86_64"))
+			w.last().Fixes = []inventory.Fix{{Version: "4.18.0-10.el8", CVEs: []string{"CVE-2099-7"}}}
+			w.carry("baseos", pkg("kernel-core-4.18.0-9.el8.x86_64"))
+			w.advise("baseos", advisory("ALSA-2099:9", "Low", "other-9-9.x86_64"))
+		}, []string{"warning pkg.older", "warning sec.reopened"}, assess.ReadyWithWarnings},
+		{"a fix of a kernel that is not the newest", func(w *world) {
+			w.install("centos", pkg("kernel-core-4.18.0-10.el8.x86_64", provides("installonlypkg(kernel)")), pkg("kernel-core-4.18.0-2.el8.x86_64"))
+			w.last().Fixes = []inventory.Fix{{Version: "4.18.0-2.el8", CVEs: []string{"CVE-2099-7"}}}
+			w.carry("baseos", pkg("kernel-core-4.18.0-1.el8.x86_64"))
+			w.advise("baseos", advisory("ALSA-2099:9", "Low", "other-9-9.x86_64"))
+		}, []string{"warning pkg.older"}, assess.ReadyWithWarnings},
 		{"a fix in both", func(w *world) { w.reopening("1.1-2") }, []string{"warning pkg.older"}, assess.ReadyWithWarnings},
 		{"no updateinfo", func(w *world) {
 			w.advise("baseos", advisory("ALSA-2099:1", "Low", "bash-9-9.x86_64"))

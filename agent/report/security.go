@@ -26,12 +26,43 @@ func (c *Check) security(p *page) {
 	if len(s.Reopened) > 0 {
 		p.line("")
 		p.line("  " + p.color(yellow, "Would open again") + ": AlmaLinux's package is older, and lacks fixes of the one installed")
-		for _, r := range s.Reopened {
-			p.wrap("  ", 4, fmt.Sprintf("%s, becomes %s: %s", r.NEVRA, r.After, strings.Join(r.CVEs, ", ")))
+		for _, g := range sameReopened(s.Reopened) {
+			cves, more := g[0].CVEs, ""
+			if n := len(cves) - shownAdvisories; n > 0 && !p.opt.Verbose {
+				cves, more = cves[:shownAdvisories], fmt.Sprintf(" and %d more", n)
+			}
+			text := fmt.Sprintf("%s, becomes %s: %s%s", g[0].NEVRA, g[0].After, strings.Join(cves, ", "), more)
+			if n := len(g) - 1; n > 0 {
+				text += fmt.Sprintf("; the same of %d more %s", n, plural(n, "package", "packages"))
+				if p.opt.Verbose {
+					for i, r := range g[1:] {
+						text += [...]string{": ", ", "}[min(i, 1)] + r.NEVRA
+					}
+				}
+			}
+			p.wrap("  ", 4, text)
 		}
 	}
 	c.advisories(p, "Would stay open", s.Open, true)
 	c.advisories(p, "Would be closed", s.Closed, false)
+}
+
+// sameReopened puts together the packages of which the same CVEs would open
+// again: the many that are built from one source, such as the kernel's.
+func sameReopened(list []assess.Reopened) [][]assess.Reopened {
+	var out [][]assess.Reopened
+	at := map[string]int{}
+	for _, r := range list {
+		k := strings.Join(r.CVEs, " ")
+		i, ok := at[k]
+		if !ok {
+			i = len(out)
+			at[k] = i
+			out = append(out, nil)
+		}
+		out[i] = append(out[i], r)
+	}
+	return out
 }
 
 // securitySays is the result in sentences: the sum first.

@@ -1,6 +1,7 @@
 package report_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -54,6 +55,35 @@ func originsResult() *assess.Origins {
 		},
 		Modified:       []assess.ModifiedEntry{{Source: "anaconda", What: "carries AlmaLinux's names and marks", Packages: 1}, {Source: "kernel", What: "drivers that RHEL dropped are built", Packages: 3}},
 		ModifiedSource: "AlmaLinux wiki, 2026-02-01",
+	}
+}
+
+// The packages of one source are one entry, and a kernel's CVEs do not fill the
+// screen.
+func TestSecurityTextReopened(t *testing.T) {
+	c := sample()
+	c.Security = securityResult()
+	var many []string
+	for i := range 40 {
+		many = append(many, fmt.Sprintf("CVE-2026-%d", 10100+i))
+	}
+	c.Security.Reopened = append(c.Security.Reopened,
+		assess.Reopened{NEVRA: "kernel-4-9.el8.x86_64", After: "kernel-4-8.el8.x86_64", CVEs: many},
+		assess.Reopened{NEVRA: "kernel-core-4-9.el8.x86_64", After: "kernel-core-4-8.el8.x86_64", CVEs: many})
+	says := func(verbose bool) string {
+		return strings.Join(strings.Fields(string(text(t, c, report.TextOptions{Verbose: verbose, Width: 100}))), " ")
+	}
+	short, long := says(false), says(true)
+	for want, in := range map[string]string{
+		"kernel-4-9.el8.x86_64, becomes kernel-4-8.el8.x86_64: CVE-2026-10100,": short, "CVE-2026-10111 and 28 more; the same of 1 more package ": short,
+		"CVE-2026-10139; the same of 1 more package: kernel-core-4-9.el8.x86_64": long,
+	} {
+		if !strings.Contains(in, want) {
+			t.Errorf("%q is missing:\n%s", want, in)
+		}
+	}
+	if strings.Contains(short, "CVE-2026-10112") {
+		t.Error("a wall of CVEs")
 	}
 }
 
