@@ -52,7 +52,7 @@ type OriginRepo struct {
 	After    []string `json:"after"`
 	Probe    string   `json:"probe"` // answers, dead, unprobed: at the address of after
 	Detail   string   `json:"detail,omitempty"`
-	Key      string   `json:"key"`      // present, missing, remote, unchecked (gpgcheck is off)
+	Key      string   `json:"key"`      // present, imported (that decides: no file is named or left), missing, remote, unchecked (gpgcheck is off)
 	Release  string   `json:"release"`  // holds, breaks, none: the requirements of Package after the move
 	Fate     string   `json:"fate"`     // stays, goes
 	FateWhy  string   `json:"fate_why"` // in words
@@ -75,6 +75,9 @@ func (g *OriginGroup) From() string {
 	case "unsigned":
 		from = "without a signature"
 	case "unknown":
+		if g.Repo != "" { // its definition names the key
+			return "signed with the key of " + g.Repo
+		}
 		from = "signed with a key that nobody knows"
 	}
 	if g.Repo != "" && !strings.EqualFold(g.Repo, g.Owner) {
@@ -265,8 +268,11 @@ func (a *assessor) breaks(judged int) bool {
 
 // keyOf tells whether the keys that a repository names are on the host, and stay.
 func (a *assessor) keyOf(r *inventory.Repo) string {
-	if !r.GPGCheck || len(r.GPGKeys) == 0 {
+	switch {
+	case !r.GPGCheck:
 		return "unchecked"
+	case len(r.GPGKeys) == 0:
+		return "imported"
 	}
 	state := "remote"
 	for _, u := range r.GPGKeys {
@@ -274,12 +280,36 @@ func (a *assessor) keyOf(r *inventory.Repo) string {
 		if !local {
 			continue
 		}
-		if !slices.ContainsFunc(a.inv.Keys, func(k inventory.Key) bool { return k.Source == file }) || a.leavesFile(file) {
+		switch {
+		case !slices.Contains(r.NoKeyFiles, file) && !a.leavesFile(file):
+			if state == "remote" {
+				state = "present"
+			}
+		case a.imported(r, file):
+			state = "imported"
+		default:
 			return "missing"
 		}
-		state = "present"
 	}
 	return state
+}
+
+// imported tells whether the rpm database has the key of a file that is not
+// there: dnf looks for the file only where it has not.
+func (a *assessor) imported(r *inventory.Repo, file string) bool {
+	for i := range a.inv.Keys {
+		if k := &a.inv.Keys[i]; k.Source == file {
+			return slices.ContainsFunc(a.inv.Keys, func(o inventory.Key) bool { return o.Source == "rpmdb" && o.Fingerprint == k.Fingerprint })
+		}
+	}
+	// What was in the file nobody knows; what the repository's packages are signed with is known.
+	for i := range a.judged {
+		o := &a.judged[i].res.Origin
+		if o.Repo == r.ID && o.KeyID != "" && slices.ContainsFunc(a.inv.Keys, func(k inventory.Key) bool { return k.Source == "rpmdb" && slices.Contains(k.KeyIDs, o.KeyID) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // leavesFile tells whether a file goes with a package that leaves and comes with
@@ -343,10 +373,18 @@ func (a *assessor) originPackages(res *Origins) {
 // synergy is the id of AlmaLinux's own repository of additions.
 const synergy = "almalinux-synergy"
 
+// ofEPELNext tells EPEL Next's packages: by the dist tag of their releases
+// (.el9.next), as EPEL signs them with the key that it signs its own with.
+func ofEPELNext(j *judged) bool {
+	repo := strings.ToLower(j.res.Origin.Repo)
+	return strings.HasPrefix(repo, "epel") && strings.Contains(repo, "next") ||
+		j.res.Origin.Owner == "epel" && strings.Contains(j.p.EVR.Release+".", ".next.")
+}
+
 // foreignState tells what AlmaLinux's repositories have beside a package of
 // somebody else's.
 func (a *assessor) foreignState(j *judged) (state, why string) {
-	if j.res.Origin.Repo != "" && strings.HasPrefix(strings.ToLower(j.res.Origin.Repo), "epel") && strings.Contains(strings.ToLower(j.res.Origin.Repo), "next") {
+	if ofEPELNext(j) {
 		return "unmaintained", "EPEL Next is built for CentOS Stream; EPEL's version comes with the next dnf distro-sync"
 	}
 	inSynergy := ""

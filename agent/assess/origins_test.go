@@ -33,9 +33,23 @@ func init() {
 		}, []string{}, assess.Ready},
 		{"no key", func(w *world) {
 			w.vendor("https://acme.example/el")
-			w.inv.Repos[1].GPGKeys = []string{"file:///etc/pki/acme"}
+			w.inv.Repos[1].GPGKeys, w.inv.Repos[1].NoKeyFiles = []string{"file:///etc/pki/acme"}, []string{"/etc/pki/acme"}
 		},
 			[]string{"warning repo.key-missing"}, assess.ReadyWithWarnings},
+		{"a key in a place of its own", func(w *world) {
+			w.vendor("https://acme.example/el")
+			w.inv.Repos[1].GPGKeys = []string{"file:///opt/acme/key"} // and nothing of it could be read as a key
+		}, []string{}, assess.Ready},
+		{"no key is named", func(w *world) {
+			w.vendor("https://acme.example/el")
+			w.inv.Repos[1].GPGKeys = nil
+		}, []string{}, assess.Ready},
+		{"a key that goes and that was imported", func(w *world) {
+			w.vendor("https://acme.example/el")
+			w.inv.Repos[1].GPGKeys = []string{"file:///etc/pki/rpm-gpg/RPM-GPG-KEY-old"}
+			w.inv.Keys = append(w.inv.Keys, inventory.Key{Fingerprint: "00", Source: "/etc/pki/rpm-gpg/RPM-GPG-KEY-old"}, inventory.Key{Fingerprint: "00", Source: "rpmdb"})
+			w.install("centos", pkg("centos-gpg-keys-8-3.el8.noarch", files("/etc/pki/rpm-gpg/RPM-GPG-KEY-old")))
+		}, []string{}, assess.Ready},
 		{"a key that goes", func(w *world) {
 			w.vendor("https://acme.example/el")
 			w.inv.Repos[1].GPGKeys = []string{"file:///etc/pki/rpm-gpg/RPM-GPG-KEY-old"}
@@ -68,11 +82,37 @@ func (w *world) vendor(url string) {
 	})
 }
 
+// TestOriginsKeys tells what dnf checks a vendor's packages with.
+func TestOriginsKeys(t *testing.T) {
+	const file = "/etc/pki/epel"
+	for want, change := range map[string]func(r *inventory.Repo, w *world){
+		"present":   func(*inventory.Repo, *world) {},
+		"missing":   func(r *inventory.Repo, _ *world) { r.NoKeyFiles = []string{file} },
+		"unchecked": func(r *inventory.Repo, _ *world) { r.GPGCheck = false },
+		"remote":    func(r *inventory.Repo, _ *world) { r.GPGKeys = []string{"https://acme.example/key"} },
+		"imported": func(r *inventory.Repo, w *world) {
+			r.ID, r.NoKeyFiles = "epel", []string{file}
+			w.install("epel", pkg("htop-1-1.el8.x86_64"))
+			w.inv.Keys = append(w.inv.Keys, inventory.Key{Fingerprint: "94E279EB8D8F25B21810ADF121EA45AB2F86D6A1", KeyIDs: []string{w.last().Signature.KeyID}, Source: "rpmdb"})
+		},
+	} {
+		w := newWorld(t)
+		w.vendor("https://acme.example/el")
+		r := &w.inv.Repos[1]
+		r.GPGKeys = []string{"file://" + file}
+		change(r, w)
+		w.probes = map[string]assess.Probe{}
+		if o := w.assess().Origins; len(o.Repos) != 1 || o.Repos[0].Key != want {
+			t.Errorf("%s: %+v", want, o.Repos)
+		}
+	}
+}
+
 func TestOrigins(t *testing.T) {
 	w := newWorld(t)
 	w.vendor("https://acme.example/el/$releasever")
 	w.repos = append(w.repos, assess.TargetRepo{ID: "almalinux-synergy", Name: "Synergy", URL: "file:///synergy", Revision: "1", Signature: "good", FetchedAt: w.inv.Taken})
-	w.install("epel", pkg("htop-3-1.el8.x86_64"), pkg("nginx-2-1.el8.x86_64"), pkg("btop-1-1.el8.x86_64"))
+	w.install("epel", pkg("htop-3-1.el8.x86_64"), pkg("nginx-2-1.el8.x86_64"), pkg("btop-1-1.el8.x86_64"), pkg("ahead-2-1.el8.next.x86_64"), pkg("ahead-not-2-1.el8.nextcloud.x86_64"))
 	w.install("almalinux", pkg("left-synergy-1-1.el8.x86_64"))
 	w.install("", pkg("inhouse-1-1.noarch"))
 	w.carry("appstream", pkg("nginx-3-1.el8.x86_64"))
@@ -115,7 +155,7 @@ func TestOrigins(t *testing.T) {
 			got[x.NEVRA] = x.State
 		}
 	}
-	if d := cmp.Diff(map[string]string{"nginx-2-1.el8.x86_64": "superseded", "btop-1-1.el8.x86_64": "twice", "left-synergy-1-1.el8.x86_64": "moved"}, got); d != "" {
+	if d := cmp.Diff(map[string]string{"ahead-2-1.el8.next.x86_64": "unmaintained", "nginx-2-1.el8.x86_64": "superseded", "btop-1-1.el8.x86_64": "twice", "left-synergy-1-1.el8.x86_64": "moved"}, got); d != "" {
 		t.Error(d)
 	}
 	if len(o.Modified) != 1 || o.Modified[0].Source != "grub2" || o.Modified[0].Packages != 1 || o.ModifiedSource == "" {

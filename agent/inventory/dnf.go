@@ -160,6 +160,7 @@ func (t *taker) readRepos() {
 			}
 		}
 	}
+	t.readNamedKeys()
 }
 
 func (t *taker) addRepo(file string, s ini.Section, vars map[string]string) {

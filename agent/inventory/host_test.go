@@ -99,6 +99,7 @@ func settings(t *testing.T, root string) {
 func TestTake(t *testing.T) {
 	root := t.TempDir()
 	settings(t, root)
+	put(t, root, "etc/pki/a", armoredKey(t))
 	install(t, root, []rpmpack.RPMMetaData{
 		{Name: "centos-linux-release", Version: "8.5", Release: "1.2111.el8", Arch: "noarch", Provides: relations(t, "system-release=8.5", "system-release(releasever)=8")},
 		{Name: "centos-linux-repos", Version: "8", Release: "3.el8", Arch: "noarch"},
@@ -151,12 +152,15 @@ func TestTake(t *testing.T) {
 
 	wantRepos := []inventory.Repo{
 		{ID: "appstream", File: "/etc/yum.repos.d/CentOS.repo", Enabled: true, BaseURLs: []string{"http://a/centos/8/", "http://b/dflt/$unknown"}, Written: []string{"http://a/$contentdir/${releasever_major}/", "http://b/${nope:-dflt}/$unknown"}, GPGCheck: true, Exclude: []string{"one", "two", "three"}, Options: map[string]string{"priority": "10"}, OwnedBy: "centos-linux-repos"},
-		{ID: "baseos", Name: "CentOS 8 - BaseOS", File: "/etc/yum.repos.d/CentOS.repo", Enabled: true, Mirrorlist: "http://mirrorlist.example.org/?release=8&arch=x86_64&infra=stock", Written: []string{"http://mirrorlist.example.org/?release=$releasever&arch=$basearch&infra=$infra"}, GPGCheck: true, GPGKeys: []string{"file:///etc/pki/a", "file:///etc/pki/b"}, OwnedBy: "centos-linux-repos"},
+		{ID: "baseos", Name: "CentOS 8 - BaseOS", File: "/etc/yum.repos.d/CentOS.repo", Enabled: true, Mirrorlist: "http://mirrorlist.example.org/?release=8&arch=x86_64&infra=stock", Written: []string{"http://mirrorlist.example.org/?release=$releasever&arch=$basearch&infra=$infra"}, GPGCheck: true, GPGKeys: []string{"file:///etc/pki/a", "file:///etc/pki/b"}, NoKeyFiles: []string{"/etc/pki/b"}, OwnedBy: "centos-linux-repos"},
 		{ID: "inline", Name: "In the main file", File: "/etc/dnf/dnf.conf", BaseURLs: []string{"http://x/8/"}, Written: []string{"http://x/$releasever/"}, GPGCheck: true},
 		{ID: "own", Name: "Own", File: "/etc/yum.repos.d/own.repo", Enabled: true, BaseURLs: []string{"https://repo.example.org/x?y=1"}, Metalink: "https://m/", Options: map[string]string{"sslclientkey": "/etc/pki/k.pem"}},
 	}
 	if d := cmp.Diff(wantRepos, inv.Repos); d != "" {
 		t.Error(d)
+	}
+	if len(inv.Keys) != 1 || inv.Keys[0].Source != "/etc/pki/a" {
+		t.Errorf("keys: %+v", inv.Keys)
 	}
 	wantDNF := inventory.DNF{
 		ConfFile: "/etc/dnf/dnf.conf", Exclude: []string{"kernel*", "foo", "bar"}, InstallOnly: []string{"kernel-mine"},

@@ -164,6 +164,7 @@ type Repo struct {
 	Written    []string          `json:"written,omitempty"` // of these URLs, as written, those that hold variables
 	GPGCheck   bool              `json:"gpg_check"`
 	GPGKeys    []string          `json:"gpg_keys,omitempty"`
+	NoKeyFiles []string          `json:"no_key_files,omitempty"` // of GPGKeys, the files that are not there
 	Exclude    []string          `json:"exclude,omitempty"`
 	Options    map[string]string `json:"options,omitempty"`  // every other key as written, secrets left out
 	OwnedBy    string            `json:"owned_by,omitempty"` // name of the package that owns the file

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"strings"
 	"time"
 
@@ -42,6 +43,37 @@ func (t *taker) readKeyFiles() {
 			continue
 		}
 		t.addKeys(clean(name), data)
+	}
+}
+
+// readNamedKeys reads the key files that repositories name and that lie
+// elsewhere: a vendor's may be anywhere. It notes those that are not there.
+func (t *taker) readNamedKeys() {
+	missing := map[string]bool{}
+	for _, k := range t.inv.Keys {
+		missing[k.Source] = false
+	}
+	for i := range t.inv.Repos {
+		r := &t.inv.Repos[i]
+		for _, u := range r.GPGKeys {
+			name, local := strings.CutPrefix(u, "file://")
+			if !local || !path.IsAbs(name) {
+				continue
+			}
+			if _, seen := missing[name]; !seen {
+				data, err := t.h.ReadFile(name)
+				missing[name] = errors.Is(err, fs.ErrNotExist)
+				switch {
+				case err == nil && path.Dir(path.Clean(name)) != keyDir: // else it was read already, and no key could be
+					t.addKeys(name, data)
+				case err != nil && !missing[name] && r.Enabled:
+					t.skip(name, err)
+				}
+			}
+			if missing[name] {
+				r.NoKeyFiles = append(r.NoKeyFiles, name)
+			}
+		}
 	}
 }
 

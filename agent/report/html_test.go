@@ -133,7 +133,7 @@ func TestPageSecurity(t *testing.T) {
 		`id="security"`, `href="#security"`, "close 2 security advisories (1 critical, 1 important) with 4 CVEs", "ALSA-2026:0004", "CVE-2026-4, CVE-2026-5, CVE-2026-6", "(after a reboot)",
 		"Would stay open: 1", "held back by versionlock.list", "Would open again", "CVE-2026-7", "foo-1.1-2.el8.x86_64", "Bug fixes and enhancements that come: 1",
 		"Advisories that no longer apply", "1, of security: 1 moderate", "ALSA-2026:0003 (moderate)", "Not read: advisories of appstream",
-		`id="vendors"`, `href="#vendors"`, "signed with a key that nobody knows, from acme", "nothing answers at the address that it will have", "duf-1-1.x86_64", "drivers that RHEL dropped are built",
+		`id="vendors"`, `href="#vendors"`, "signed with the key of acme", "nothing answers at the address that it will have", "duf-1-1.x86_64", "drivers that RHEL dropped are built",
 	} {
 		if !strings.Contains(strings.ReplaceAll(page, "&#39;", "'"), want) {
 			t.Errorf("the page has no %q", want)

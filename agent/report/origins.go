@@ -93,6 +93,8 @@ func originRepoText(r *assess.OriginRepo) string {
 	switch r.Key {
 	case "missing":
 		parts = append(parts, "its key is missing after the move: dnf will refuse its packages")
+	case "imported":
+		parts = append(parts, "dnf checks its packages with the keys that were imported before")
 	case "unchecked":
 		parts = append(parts, "dnf does not check its packages' signatures")
 	case "remote":
