@@ -391,15 +391,25 @@ func (j *abiJudge) versionTold(f *inventory.Application, soname, version string)
 // compareSymbol holds an imported symbol against the library that comes.
 func compareSymbol(want inventory.UsedSymbol, c *LibraryContent) symbolVerdict {
 	have := ldso.Lookup(c.Symbols, len(c.Versions) > 0, want.Name, want.Version)
+	if have == nil && want.AnyVersion {
+		have = ldso.Lookup(c.Symbols, len(c.Versions) > 0, want.Name, "")
+	}
 	switch {
 	case have == nil:
 		return symbolVerdict{"symbol", "AlmaLinux's library does not have it"}
-	case symbolKind(have.Type.String()) != symbolKind(want.Type):
+	case !sameKind(have.Type.String(), want.Type):
 		return symbolVerdict{"type", fmt.Sprintf("it is %s today, and %s in AlmaLinux's library", want.Type, have.Type)}
-	case want.Copied > 0 && have.Size != want.Copied:
+	case want.Copied > 0 && have.Size != want.Copied && have.Size != want.Today: // of another size today already: ld.so warns and goes on
 		return symbolVerdict{"size", fmt.Sprintf("the program holds a copy of %d bytes, AlmaLinux's library has %d", want.Copied, have.Size)}
 	}
 	return symbolVerdict{}
+}
+
+// sameKind tells whether two types of a symbol are the same to an importer. What
+// is written in assembly often has none.
+func sameKind(a, b string) bool {
+	none := elfdyn.NoType.String()
+	return a == none || b == none || symbolKind(a) == symbolKind(b)
 }
 
 // symbolKind is what an importer must rely on.

@@ -100,6 +100,22 @@ func init() {
 		crypto(w)
 		w.libraries = contents(with(evpTable, func(s *elfdyn.Symbol) { s.Size = 24 }), rsaNew)
 	}, "blocker abi.symbol-changed")
+	add("data that was of another size before", ready, func(w *world) {
+		crypto(w).Libraries[0].Symbols[0].Today = 24
+		w.libraries = contents(with(evpTable, func(s *elfdyn.Symbol) { s.Size = 24 }), rsaNew)
+	})
+	add("data that was of another size before, and changes", blocked, func(w *world) {
+		crypto(w).Libraries[0].Symbols[0].Today = 24
+		w.libraries = contents(with(evpTable, func(s *elfdyn.Symbol) { s.Size = 32 }), rsaNew)
+	}, "blocker abi.symbol-changed")
+	add("a version that the program does not ask for", ready, func(w *world) {
+		crypto(w).Libraries[0].Symbols[1].AnyVersion = true
+		w.libraries = contents(evpTable, with(rsaNew, func(s *elfdyn.Symbol) { s.Version = "OPENSSL_1_1_1" }))
+	})
+	add("function without a type", ready, func(w *world) {
+		crypto(w)
+		w.libraries = contents(evpTable, with(rsaNew, func(s *elfdyn.Symbol) { s.Type = elfdyn.NoType }))
+	})
 	add("function became data", blocked, func(w *world) {
 		crypto(w)
 		w.libraries = contents(evpTable, with(rsaNew, func(s *elfdyn.Symbol) { s.Type = elfdyn.Object }))

@@ -56,7 +56,7 @@ type UsedLibrary struct {
 	Class   int          `json:"class"`
 	Path    string       `json:"path"`    // today
 	Package string       `json:"package"` // NEVRA
-	Symbols []UsedSymbol `json:"symbols"` // sorted by name, version, copied
+	Symbols []UsedSymbol `json:"symbols"` // sorted by name, version, copied, type
 }
 
 // UsedSymbol is an imported symbol as its library has it today.
@@ -65,6 +65,10 @@ type UsedSymbol struct {
 	Version string `json:"version,omitempty"`
 	Type    string `json:"type"`             // func, object, tls, ...
 	Copied  uint64 `json:"copied,omitempty"` // bytes that a program holds a copy of, 0: not copied
+	Today   uint64 `json:"today,omitempty"`  // bytes that the library has of it today, where that is not Copied
+	// AnyVersion says that the program asks for no version: it was linked before
+	// the library had versions. Version is then the one that it gets today.
+	AnyVersion bool `json:"any_version,omitempty"`
 }
 
 // String gives name@version.

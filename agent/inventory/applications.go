@@ -435,9 +435,13 @@ func (s *appScan) bind(a *Application, o *ldso.Object) {
 		sym := UsedSymbol{Name: b.Symbol.Name, Version: b.Export.Version, Type: b.Export.Type.String()}
 		if b.Symbol.Version != "" {
 			sym.Version = b.Symbol.Version
+		} else {
+			sym.AnyVersion = sym.Version != ""
 		}
 		if b.Symbol.Copied {
-			sym.Copied = b.Symbol.Size
+			if sym.Copied = b.Symbol.Size; b.Export.Size != sym.Copied {
+				sym.Today = b.Export.Size
+			}
 		}
 		i, ok := s.symbols[lib][sym]
 		if !ok {
@@ -590,7 +594,7 @@ func (s *appScan) order() {
 		}
 		slices.SortFunc(order, func(x, y int) int {
 			a, b := &l.Symbols[x], &l.Symbols[y]
-			return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version), cmp.Compare(a.Copied, b.Copied), cmp.Compare(a.Type, b.Type))
+			return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version), cmp.Compare(a.Copied, b.Copied), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Today, b.Today), strings.Compare(fmt.Sprint(a.AnyVersion), fmt.Sprint(b.AnyVersion)))
 		})
 		list := make([]UsedSymbol, len(order))
 		syms[i] = make([]int, len(order))

@@ -231,6 +231,38 @@ func TestApplications(t *testing.T) {
 	}
 }
 
+// TestApplicationsOldLink is a program that was linked when the library had no
+// versions yet, and less data.
+func TestApplicationsOldLink(t *testing.T) {
+	m := newImage(t)
+	m.build()
+	src := t.TempDir()
+	for name, text := range map[string]string{
+		"old.c": "int dist_fn(void) { return 1; } char dist_table[16] = \"x\";",
+		"app.c": "int dist_fn(void); extern char dist_table[16]; int main(void) { return dist_fn() + dist_table[1]; }",
+	} {
+		if err := os.WriteFile(filepath.Join(src, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.gcc(src, "-shared", "-fPIC", "-nostdlib", "-Wl,-soname,libdist.so.1", "-o", "libdist.so", "old.c")
+	m.gcc(src, "-nostdlib", "-fno-pie", "-no-pie", "-Wl,-e,main", "-Wl,--dynamic-linker=/usr/lib64/ld.so", "-o", m.path("opt/app/bin/old"), "app.c", "-L.", "-ldist")
+	a := m.read()
+	want := map[string]inventory.UsedSymbol{
+		"dist_fn": {Name: "dist_fn", Version: "DIST_1", Type: "func", AnyVersion: true}, "dist_table": {Name: "dist_table", Version: "DIST_1", Type: "object", Copied: 16, Today: 24, AnyVersion: true},
+	}
+	got := map[string]inventory.UsedSymbol{}
+	for _, imp := range application(t, a, "/opt/app/bin/old").Imports {
+		for _, n := range imp.Symbols {
+			s := a.Libraries[imp.Library].Symbols[n]
+			got[s.Name] = s
+		}
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("imports (-want +got):\n%s", d)
+	}
+}
+
 // TestApplicationsLacking is a program whose library has changed since.
 func TestApplicationsLacking(t *testing.T) {
 	m := newImage(t)
