@@ -252,7 +252,7 @@ func (j *abiJudge) needs(f *inventory.Application) {
 		dep := soDep(n.Soname, "", f.Class)
 		m, provided := j.provides[dep]
 		if n.Path == "" {
-			if !provided {
+			if !provided && f.OwnLinker == "" {
 				u := UnmetNeed{Library: n.Soname, Kind: "library", State: NeedBefore, Reason: "ld.so does not find it today either"}
 				j.remedy(&u, dep)
 				j.unmet(f, u)

@@ -127,6 +127,10 @@ func init() {
 	add("library not there today", warn, func(w *world) {
 		crypto(w).Files[0].Needs[1].Path = ""
 	}, "warning abi.broken-before")
+	add("library of a program with its own linker", ready, func(w *world) {
+		f := &crypto(w).Files[0]
+		f.OwnLinker, f.Needs[1].Path = "/opt/acme/lib/ld.so", ""
+	})
 	add("plug-in for what is not installed", ready, func(w *world) {
 		a := crypto(w)
 		a.Files[0].Program = false

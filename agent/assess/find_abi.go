@@ -257,7 +257,7 @@ func (a *assessor) findIncomplete(j *abiJudge) {
 		what = append(what, s.What+" ("+s.Reason+")")
 	}
 	f.Title = fmt.Sprintf("%s not searched for applications: %s", verb(len(what), "a place was", fmt.Sprintf("%d sorts of places were", len(what))), fewSymbols(what))
-	f.Detail = "What is there was not judged. Searched were " + strings.Join(apps.Folders, ", ") + ", packages of others, units and running processes."
+	f.Detail = "What is there was not judged. Searched were " + strings.Join(apps.Folders, ", ") + ", module folders of interpreters and servers, packages of others, units and running processes."
 	f.Remedy = Remedy{Text: "name further folders", Command: "almamigrate check --abi --abi-folder DIR"}
 	if apps.CutShort != "" {
 		f.Severity = Warning

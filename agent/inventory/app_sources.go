@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"regexp"
@@ -30,8 +32,24 @@ var unitDirs = []string{
 	"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system",
 }
 
-// units queues the files that units start.
+// unitFiles is what of one unit is read: the file that wins, and its drop-ins.
+type unitFiles struct {
+	main  string
+	drops map[string]string // by base name: the first folder's counts
+}
+
+// units queues the files that units start, with the LD_LIBRARY_PATH that they
+// set.
 func (s *appScan) units() {
+	units := map[string]*unitFiles{}
+	unit := func(name string) *unitFiles {
+		u := units[name]
+		if u == nil {
+			u = &unitFiles{drops: map[string]string{}}
+			units[name] = u
+		}
+		return u
+	}
 	for _, dir := range unitDirs {
 		names, err := s.r.Names(dir)
 		if err != nil {
@@ -41,7 +59,9 @@ func (s *appScan) units() {
 		for _, n := range names {
 			switch {
 			case strings.HasSuffix(n, ".service"):
-				s.unit(n, path.Join(dir, n))
+				if u := unit(n); u.main == "" {
+					u.main = path.Join(dir, n)
+				}
 			case strings.HasSuffix(n, ".service.d"):
 				drops, err := s.r.Names(path.Join(dir, n))
 				if err != nil {
@@ -49,42 +69,137 @@ func (s *appScan) units() {
 					continue
 				}
 				for _, d := range drops {
-					if strings.HasSuffix(d, ".conf") {
-						s.unit(strings.TrimSuffix(n, ".d"), path.Join(dir, n, d))
+					if _, have := unit(strings.TrimSuffix(n, ".d")).drops[d]; !have && strings.HasSuffix(d, ".conf") {
+						unit(strings.TrimSuffix(n, ".d")).drops[d] = path.Join(dir, n, d)
 					}
 				}
 			}
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(units)) {
+		u := units[name]
+		var files []string
+		if u.main != "" {
+			files = append(files, u.main)
+		}
+		for _, d := range slices.Sorted(maps.Keys(u.drops)) {
+			files = append(files, u.drops[d])
+		}
+		s.unit(name, files)
+	}
 }
+
+// libraryPathKey is the variable that ld.so reads.
+const libraryPathKey = "LD_LIBRARY_PATH="
 
 // unit queues every absolute path that stands in an Exec line: a service is
 // also started by way of env, sh or an interpreter.
-func (s *appScan) unit(name, file string) {
-	data, err := s.r.ReadFile(file, maxUnit)
-	if err != nil {
-		// A masked unit is a link to /dev/null.
-		if !errors.Is(err, fs.ErrNotExist) && s.r.LinkBase(file) != "null" {
-			s.skip(file, err)
-		}
-		return
-	}
-	for line := range strings.Lines(strings.ReplaceAll(string(data), "\\\n", " ")) {
-		key, value, ok := strings.Cut(strings.TrimSpace(line), "=")
-		if !ok || !strings.HasPrefix(key, "Exec") {
+func (s *appScan) unit(name string, files []string) {
+	var execs [][]string
+	var own, envFiles []string
+	for _, file := range files {
+		data, err := s.r.ReadFile(file, maxUnit)
+		if err != nil {
+			// A masked unit is a link to /dev/null.
+			if !errors.Is(err, fs.ErrNotExist) && s.r.LinkBase(file) != "null" {
+				s.skip(file, err)
+			}
 			continue
 		}
-		words := strings.Fields(value)
-		for _, w := range words[:min(len(words), maxUnitWords)] {
+		for line := range strings.Lines(strings.ReplaceAll(string(data), "\\\n", " ")) {
+			key, value, ok := strings.Cut(strings.TrimSpace(line), "=")
+			switch value = strings.TrimSpace(value); {
+			case !ok:
+			case strings.HasPrefix(key, "Exec"):
+				words := strings.Fields(value)
+				execs = append(execs, words[:min(len(words), maxUnitWords)])
+			case key == "Environment" && value == "":
+				own = nil
+			case key == "Environment":
+				for _, w := range quoted(value) {
+					if v, ok := strings.CutPrefix(w, libraryPathKey); ok {
+						own = searchPath(v)
+					}
+				}
+			case key == "EnvironmentFile" && value == "":
+				envFiles = nil
+			case key == "EnvironmentFile":
+				envFiles = append(envFiles, strings.Trim(strings.TrimPrefix(value, "-"), `"'`))
+			}
+		}
+	}
+	for _, f := range envFiles { // these win (systemd.exec(5))
+		if !path.IsAbs(f) {
+			continue
+		}
+		data, err := s.r.ReadFile(f, maxUnit)
+		if err != nil {
+			continue // optional, a pattern, or the program's own trouble
+		}
+		for line := range strings.Lines(string(data)) {
+			if v, ok := strings.CutPrefix(strings.TrimSpace(line), libraryPathKey); ok {
+				own = searchPath(strings.Trim(v, `"'`))
+			}
+		}
+	}
+	for _, words := range execs {
+		env := own
+		for _, w := range words {
+			if v, ok := strings.CutPrefix(strings.Trim(w, `"'`), libraryPathKey); ok {
+				env = searchPath(v) // by way of env
+			}
 			w = strings.Trim(strings.TrimLeft(w, "@-:+!|"), `"';`)
 			if !path.IsAbs(w) || strings.HasPrefix(w, "/dev/") || strings.HasPrefix(w, "/proc/") || strings.HasPrefix(w, "/sys/") {
 				continue
 			}
 			if pkg, owned := s.owners.of(w); !owned || s.foreign[pkg] {
-				s.push(path.Clean(w), "unit "+clean(name))
+				s.push(path.Clean(w), "unit "+clean(name), env)
 			}
 		}
 	}
+}
+
+// quoted splits words as systemd.syntax(7) does, as far as paths need it.
+func quoted(s string) []string {
+	var out []string
+	var b strings.Builder
+	quote, inside := rune(0), false
+	for _, r := range s {
+		switch {
+		case quote != 0 && r == quote:
+			quote = 0
+		case quote == 0 && (r == '"' || r == '\''):
+			quote, inside = r, true
+		case quote == 0 && (r == ' ' || r == '\t'):
+			if inside {
+				out = append(out, b.String())
+			}
+			b.Reset()
+			inside = false
+		default:
+			b.WriteRune(r)
+			inside = true
+		}
+	}
+	if inside {
+		out = append(out, b.String())
+	}
+	return out
+}
+
+// maxSearchPath is how many folders of LD_LIBRARY_PATH are searched.
+const maxSearchPath = 64
+
+// searchPath splits LD_LIBRARY_PATH. Relative folders mean the one that a
+// program is started in.
+func searchPath(v string) []string {
+	var out []string
+	for _, d := range strings.FieldsFunc(v, func(r rune) bool { return r == ':' || r == ';' }) {
+		if (path.IsAbs(d) || strings.HasPrefix(d, "$")) && len(out) < maxSearchPath {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // processes queues the programs that run and the libraries that they have
@@ -119,16 +234,44 @@ func (s *appScan) processes() {
 			elsewhere++
 			continue
 		}
+		if root, err := os.Readlink("/proc/" + pid + "/root"); err == nil && root != "/" {
+			elsewhere++
+			continue
+		}
 		why := "process " + clean(s.r.Attr("/proc/"+pid+"/comm"))
-		s.process(exe, why, 0)
-		s.maps(pid, exe, why)
+		env := processLibraryPath(pid)
+		s.process(exe, why, 0, env)
+		s.maps(pid, exe, why, env)
 	}
 	if elsewhere > 0 {
-		s.skip(strconv.Itoa(elsewhere)+" processes", errors.New("they run in containers, whose files are not the host's"))
+		s.skip(strconv.Itoa(elsewhere)+" processes", errors.New("they run in containers or chroots, whose files are not the host's"))
 	}
 	if gone > 0 {
 		s.skip(strconv.Itoa(gone)+" processes", errors.New("their program was deleted or replaced since they started"))
 	}
+}
+
+// maxEnviron is what of a process's environment is read.
+const maxEnviron = 1 << 20
+
+// processLibraryPath is the LD_LIBRARY_PATH that a process was started with, as
+// far as it may be read.
+func processLibraryPath(pid string) []string {
+	f, err := os.Open("/proc/" + pid + "/environ")
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxEnviron))
+	if err != nil {
+		return nil
+	}
+	for v := range bytes.SplitSeq(data, []byte{0}) {
+		if v, ok := bytes.CutPrefix(v, []byte(libraryPathKey)); ok {
+			return searchPath(string(v))
+		}
+	}
+	return nil
 }
 
 func sameFile(a, b string) bool {
@@ -141,7 +284,7 @@ func sameFile(a, b string) bool {
 }
 
 // process queues a file; ino is its inode where the kernel told it.
-func (s *appScan) process(name, why string, ino uint64) {
+func (s *appScan) process(name, why string, ino uint64, env []string) {
 	if pkg, owned := s.owners.of(name); owned && !s.foreign[pkg] {
 		return
 	}
@@ -161,11 +304,11 @@ func (s *appScan) process(name, why string, ino uint64) {
 			return
 		}
 	}
-	s.push(name, why)
+	s.push(name, why, env)
 }
 
 // maps reads what is mapped to be executed (proc_pid_maps(5)).
-func (s *appScan) maps(pid, exe, why string) {
+func (s *appScan) maps(pid, exe, why string, env []string) {
 	f, err := os.Open("/proc/" + pid + "/maps")
 	if err != nil {
 		return
@@ -190,7 +333,7 @@ func (s *appScan) maps(pid, exe, why string) {
 		}
 		done[name] = true
 		if ino, err := strconv.ParseUint(f[4], 10, 64); err == nil {
-			s.process(name, why, ino)
+			s.process(name, why, ino, env)
 		}
 	}
 }

@@ -20,18 +20,20 @@ type Applications struct {
 
 // Application is one program or library.
 type Application struct {
-	Path     string         `json:"path"`
-	Package  string         `json:"package,omitempty"` // NEVRA of the owner, empty for none
-	Why      []string       `json:"why,omitempty"`     // beside lying in a folder or package: "unit NAME", "process NAME", "library of PATH"
-	Program  bool           `json:"program,omitempty"` // a program, not a library
-	Class    int            `json:"class"`             // 32 or 64
-	Soname   string         `json:"soname,omitempty"`
-	ISALevel int            `json:"isa_level,omitempty"`      // x86-64 level that it says it needs
-	Since    int64          `json:"since"`                    // when it was installed or changed, seconds since 1970
-	NoInterp string         `json:"no_interpreter,omitempty"` // the dynamic linker that it asks for, where that is not there
-	Needs    []LibraryNeed  `json:"needs"`                    // in the file's order
-	Imports  []SymbolImport `json:"imports,omitempty"`        // by library
-	Unbound  int            `json:"unbound,omitempty"`        // imports that none of its libraries supplies: plug-ins have these
+	Path        string         `json:"path"`
+	Package     string         `json:"package,omitempty"` // NEVRA of the owner, empty for none
+	Why         []string       `json:"why,omitempty"`     // beside lying in a folder or package: "unit NAME", "process NAME", "library of PATH"
+	Program     bool           `json:"program,omitempty"` // a program, not a library
+	Class       int            `json:"class"`             // 32 or 64
+	Soname      string         `json:"soname,omitempty"`
+	ISALevel    int            `json:"isa_level,omitempty"`      // x86-64 level that it says it needs
+	Since       int64          `json:"since"`                    // when it was installed or changed, seconds since 1970
+	NoInterp    string         `json:"no_interpreter,omitempty"` // the dynamic linker that it asks for, where that is not there
+	OwnLinker   string         `json:"own_linker,omitempty"`     // the dynamic linker that it brings, or that is another system's: where that looks is not known
+	LibraryPath []string       `json:"library_path,omitempty"`   // LD_LIBRARY_PATH that its unit or process has
+	Needs       []LibraryNeed  `json:"needs"`                    // in the file's order
+	Imports     []SymbolImport `json:"imports,omitempty"`        // by library
+	Unbound     int            `json:"unbound,omitempty"`        // imports that none of its libraries supplies: plug-ins have these
 }
 
 // LibraryNeed is one library that a file names.

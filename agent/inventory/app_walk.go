@@ -132,6 +132,11 @@ func (w *walker) folder(ctx context.Context, fd int, dir string, dev, ino uint64
 	if w.mounts[dir] != "" || depth == 0 {
 		w.seen[id] = true
 	}
+	var st unix.Stat_t
+	if depth > 0 && unix.Fstatat(fd, "etc/os-release", &st, unix.AT_SYMLINK_NOFOLLOW) == nil {
+		w.skip(dir, errors.New("a system of its own (a chroot, a container, an image): its programs run with its own libraries"))
+		return nil
+	}
 	if w.tell != nil {
 		w.tell(dir)
 	}
@@ -152,7 +157,7 @@ func (w *walker) folder(ctx context.Context, fd int, dir string, dev, ino uint64
 					return err
 				}
 			case t&fs.ModeSymlink != 0:
-				if w.link != nil {
+				if w.link != nil && (w.owned == nil || !w.owned(name)) {
 					w.link(dir, e.Name())
 				}
 			case t&(fs.ModeNamedPipe|fs.ModeSocket|fs.ModeDevice|fs.ModeCharDevice) != 0:

@@ -22,6 +22,18 @@ import (
 // owns.
 var ApplicationFolders = []string{"/opt", "/usr/local", "/srv"}
 
+// ModuleFolders are searched as well, where they are: interpreters and servers
+// look there for modules, and pecl, pip, cpan, gem, npm and apxs put them there.
+// An element may be a pattern.
+var ModuleFolders = []string{
+	"/usr/lib64/php/modules", "/usr/lib64/php-zts/modules", "/usr/lib64/httpd/modules", "/usr/lib64/nginx/modules", "/usr/lib64/security",
+	"/usr/lib/python[23].*/site-packages", "/usr/lib64/python[23].*/site-packages", "/usr/lib64/perl5", "/usr/lib64/gems", "/usr/share/gems",
+	"/usr/lib/node_modules",
+}
+
+// preloadFile names libraries that ld.so puts into every program.
+const preloadFile = "/etc/ld.so.preload"
+
 // What Applications holds at most.
 const (
 	maxApplications = 20_000
@@ -77,7 +89,10 @@ type skipCount struct {
 	names []string
 }
 
-type pendingFile struct{ path, why string }
+type pendingFile struct {
+	path, why string
+	env       []string // LD_LIBRARY_PATH
+}
 
 type appScan struct {
 	r      *rootfs.Root
@@ -99,6 +114,7 @@ type appScan struct {
 	skips    map[string]*skipCount
 	runtimes map[string]*Runtime
 	foreign  map[int32]bool // packages whose files stay
+	env      []string       // LD_LIBRARY_PATH of what is being looked at
 }
 
 func (s *appScan) skip(what string, err error) {
@@ -129,6 +145,16 @@ func (s *appScan) run(ctx context.Context) error {
 			s.foreign[int32(i)] = true
 		}
 	}
+	// What runs comes first: of that it is known with which environment, and a
+	// search that is cut short leaves out what matters less.
+	s.preloads()
+	s.units()
+	if s.live {
+		s.processes()
+	}
+	if err := s.drain(ctx); err != nil {
+		return err
+	}
 	for i := range s.inv.Packages {
 		if !s.foreign[int32(i)] {
 			continue
@@ -155,8 +181,8 @@ func (s *appScan) run(ctx context.Context) error {
 			folders = append(folders, f)
 		}
 	}
-	for _, f := range folders {
-		s.res.Folders = append(s.res.Folders, f)
+	s.res.Folders = slices.Clone(folders)
+	for _, f := range append(folders, s.moduleFolders()...) {
 		real, err := s.r.Resolve(f)
 		if err != nil {
 			if !errors.Is(err, fs.ErrNotExist) {
@@ -171,14 +197,54 @@ func (s *appScan) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.drain(ctx); err != nil {
-		return err
-	}
-	s.units()
-	if s.live {
-		s.processes()
-	}
 	return s.drain(ctx)
+}
+
+// moduleFolders are those of ModuleFolders that are there.
+func (s *appScan) moduleFolders() []string {
+	var out []string
+	for _, pattern := range ModuleFolders {
+		dir, below := pattern, ""
+		names := []string{"."}
+		if strings.Contains(pattern, "*") { // in the folder above the last
+			dir, below = path.Dir(path.Dir(pattern)), path.Base(pattern)
+			var err error
+			if names, err = s.r.Names(dir); err != nil {
+				s.skip(dir, err)
+				continue
+			}
+		}
+		for _, n := range names {
+			name := path.Join(dir, n, below)
+			if ok, err := path.Match(pattern, name); ok && err == nil && s.r.Exists(name) {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
+}
+
+// preloads queues the libraries of ld.so.preload.
+func (s *appScan) preloads() {
+	data, err := s.r.ReadFile(preloadFile, maxUnit)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			s.skip(preloadFile, err)
+		}
+		return
+	}
+	for line := range strings.Lines(string(data)) {
+		line, _, _ = strings.Cut(line, "#")
+		for _, w := range strings.FieldsFunc(line, func(r rune) bool { return r == ':' || r == ' ' || r == '\t' || r == '\n' || r == '\r' }) {
+			if !path.IsAbs(w) {
+				continue // looked for like any library: in a folder of the host's
+			}
+			w = strings.ReplaceAll(strings.ReplaceAll(w, "${LIB}", "lib64"), "$LIB", "lib64")
+			if pkg, owned := s.owners.of(w); !owned || s.foreign[pkg] {
+				s.push(path.Clean(w), preloadFile, nil)
+			}
+		}
+	}
 }
 
 // distribution tells whether a package is one that the move deals with: signed
@@ -248,7 +314,7 @@ func (s *appScan) elsewhere(name string) bool {
 }
 
 // push queues a file to look at, a few times at most: for each reason.
-func (s *appScan) push(name, why string) {
+func (s *appScan) push(name, why string, env []string) {
 	if s.queued[name] >= maxWhy {
 		return
 	}
@@ -257,7 +323,7 @@ func (s *appScan) push(name, why string) {
 		return
 	}
 	s.queued[name]++
-	s.queue = append(s.queue, pendingFile{name, why})
+	s.queue = append(s.queue, pendingFile{name, why, env})
 }
 
 // found is what the walk calls for an ELF file that no package owns.
@@ -299,7 +365,7 @@ func (s *appScan) followLink(dir, base string) {
 		s.skip(name+" -> "+real, errors.New("a link to a folder elsewhere is not followed: name the folder to have it searched"))
 	case info.Mode().IsRegular():
 		if _, owned := s.owners.of(real); !owned {
-			s.push(real, "")
+			s.push(real, "", nil)
 		}
 	}
 }
@@ -319,7 +385,10 @@ func (s *appScan) drain(ctx context.Context) error {
 			s.because(i, q.why)
 			continue
 		}
-		if err := s.file(q.path, q.why); err != nil {
+		s.env = q.env
+		err := s.file(q.path, q.why)
+		s.env = nil
+		if err != nil {
 			return err
 		}
 	}
@@ -374,15 +443,44 @@ func (s *appScan) take(name string, f *os.File, info fs.FileInfo, why string) er
 			a.Since = p.InstallTime
 		}
 	}
-	if e.Interp != "" && !s.r.Exists(e.Interp) {
+	env := ldso.Environment{LibraryPath: s.env}
+	switch {
+	case e.Interp == "":
+	case !s.r.Exists(e.Interp):
 		a.NoInterp = clean(e.Interp)
+	case s.ownLinker(e.Interp):
+		a.OwnLinker, env.Own = clean(strings.Clone(e.Interp)), true
+		env.OwnFolders = []string{path.Dir(e.Interp)}
 	}
+	for _, d := range s.env {
+		a.LibraryPath = append(a.LibraryPath, clean(d))
+	}
+	s.linker.In(env)
 	s.bind(&a, ldso.NewObject(name, e))
 	s.at[name] = len(s.res.Files)
 	s.res.Files = append(s.res.Files, a)
 	s.because(s.at[name], why)
 	s.native(name, e)
 	return nil
+}
+
+// hostLinkers are the dynamic linkers of the host's own programs, by name: where
+// no package is known to own one, it is one of these.
+var hostLinkers = []string{"ld-linux-x86-64.so.2", "ld-linux.so.2", "ld-linux-aarch64.so.1", "ld64.so.2", "ld64.so.1"}
+
+// ownLinker tells whether a program's dynamic linker is not the distribution's.
+func (s *appScan) ownLinker(interp string) bool {
+	names := []string{interp}
+	if real, err := s.r.Resolve(interp); err == nil {
+		names = append(names, "/"+real)
+	}
+	for _, p := range names {
+		if pkg, owned := s.owners.of(p); owned {
+			return s.foreign[pkg]
+		}
+	}
+	dir := path.Dir(merged(path.Dir(interp) + "/x"))
+	return !slices.Contains(hostLinkers, path.Base(interp)) || dir != "/usr/lib" && dir != "/usr/lib64"
 }
 
 // bind finds the libraries of a file and who supplies its symbols.
@@ -414,7 +512,7 @@ func (s *appScan) bind(a *Application, o *ldso.Object) {
 	for _, lib := range scope[1:] {
 		if pkg, owned := s.ownerOf(lib); !owned || s.foreign[pkg] {
 			if _, seen := s.at[lib.Real]; !seen {
-				s.push(lib.Real, "library of "+a.Path)
+				s.push(lib.Real, "library of "+a.Path, s.env)
 			}
 		}
 	}
@@ -670,8 +768,12 @@ func (x *ownerIndex) of(name string) (int32, bool) {
 		x.files[dir] = files
 		for _, p := range x.dirs[dir] {
 			f := &x.packages[p].Files
+			here := make([]bool, len(f.Dirs)) // compared once, not for each file
+			for i, d := range f.Dirs {
+				here[i] = merged(d) == dir
+			}
 			for k, n := range f.DirIndex {
-				if int(n) < len(f.Dirs) && merged(f.Dirs[n]) == dir {
+				if int(n) < len(here) && here[n] {
 					files[f.Base[k]] = p
 				}
 			}

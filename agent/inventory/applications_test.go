@@ -231,6 +231,154 @@ func TestApplications(t *testing.T) {
 	}
 }
 
+// TestApplicationsLibraryPath takes a service's LD_LIBRARY_PATH from wherever a
+// unit may have it.
+func TestApplicationsLibraryPath(t *testing.T) {
+	const before = "[Service]\nExecStart=/opt/other/bin/app\n"
+	for name, files := range map[string]map[string]string{
+		"in the unit":        {"etc/systemd/system/app.service": before + "Environment=A=b 'LD_LIBRARY_PATH=:relative:/data/lib'\n"},
+		"in a drop-in":       {"usr/lib/systemd/system/app.service": before + "Environment=LD_LIBRARY_PATH=/nowhere\n", "etc/systemd/system/app.service.d/x.conf": "[Service]\nEnvironment=\"LD_LIBRARY_PATH=/data/lib\"\n"},
+		"in a file":          {"etc/systemd/system/app.service": "[Service]\nEnvironment=LD_LIBRARY_PATH=/nowhere\nEnvironmentFile=-/etc/sysconfig/app\nExecStart=/opt/other/bin/app\n", "etc/sysconfig/app": "# x\nLD_LIBRARY_PATH=\"/data/lib\"\n"},
+		"of env":             {"etc/systemd/system/app.service": "[Service]\nExecStart=/usr/bin/env X=y LD_LIBRARY_PATH=/data/lib /opt/other/bin/app\n"},
+		"relative to itself": {"etc/systemd/system/app.service": before + "Environment=LD_LIBRARY_PATH=$ORIGIN/../../../data/lib\n"},
+		"not of a shadowed unit": {"etc/systemd/system/app.service": before + "Environment=LD_LIBRARY_PATH=/data/lib\n",
+			"usr/lib/systemd/system/app.service": before + "Environment=LD_LIBRARY_PATH=/nowhere\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newImage(t)
+			m.build()
+			for _, d := range []string{"opt/other/bin", "data/lib"} {
+				if err := os.MkdirAll(m.path(d), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			src := t.TempDir()
+			if err := os.WriteFile(filepath.Join(src, "app.c"), []byte("int dist_fn(void), own_fn(void); int main(void) { return dist_fn() + own_fn(); }"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			m.gcc(src, "-nostdlib", "-fno-pie", "-no-pie", "-Wl,-e,main", "-Wl,--dynamic-linker=/usr/lib64/ld.so", "-o", m.path("opt/other/bin/app"), "app.c",
+				"-L"+m.path("usr/lib64"), "-L"+m.path("opt/app/lib"), "-lown", "-ldist")
+			// One that stands in the way where LD_LIBRARY_PATH does not come first.
+			own, err := os.ReadFile(m.path("opt/app/lib/libown.so"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.write("data/lib/libown.so", string(own))
+			m.write("usr/lib64/libown.so", string(own))
+			for f, text := range files {
+				m.write(f, text)
+			}
+			app := application(t, m.read(), "/opt/other/bin/app")
+			if n := app.Needs[0]; n.Soname != "libown.so" || n.Path != "/data/lib/libown.so" || n.Beside {
+				t.Errorf("needs %+v", app.Needs)
+			}
+			if len(app.LibraryPath) != 1 || len(app.Why) != 1 {
+				t.Errorf("%+v", app)
+			}
+			if n := app.Needs[1]; n.Path != "/usr/lib64/libdist.so.1" {
+				t.Errorf("needs %+v", app.Needs)
+			}
+		})
+	}
+}
+
+// TestApplicationsOwnLinker is a program with the dynamic linker of another
+// system: the host's rules are not its.
+func TestApplicationsOwnLinker(t *testing.T) {
+	m := newImage(t)
+	m.build()
+	src := t.TempDir()
+	for name, text := range map[string]string{
+		"c.c": "int dist_fn(void) { return 1; } int other_fn(void) { return 1; }", "app.c": "int dist_fn(void), other_fn(void); int main(void) { return dist_fn() + other_fn(); }",
+	} {
+		if err := os.WriteFile(filepath.Join(src, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.MkdirAll(m.path("opt/musl/lib"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	m.gcc(src, "-shared", "-fPIC", "-nostdlib", "-Wl,-soname,libc.musl-x86_64.so.1", "-o", "libc.so", "c.c")
+	m.gcc(src, "-shared", "-fPIC", "-nostdlib", "-Wl,-soname,libbeside.so.1", "-o", m.path("opt/musl/lib/libbeside.so.1"), "c.c")
+	m.write("opt/musl/lib/ld-musl-x86_64.so.1", strings.Repeat("musl\n", 20))
+	link := func(out string, args ...string) {
+		m.gcc(src, append([]string{"-nostdlib", "-fno-pie", "-no-pie", "-Wl,-e,main", "-o", m.path(out), "app.c", "-Wl,--no-as-needed", "-L.", "-lc", "-L" + m.path("usr/lib64"), "-ldist", m.path("opt/musl/lib/libbeside.so.1")}, args...)...)
+	}
+	link("opt/musl/app", "-Wl,--dynamic-linker=/opt/musl/lib/ld-musl-x86_64.so.1")
+	link("opt/host", "-Wl,--dynamic-linker=/usr/lib64/ld.so")
+	a := m.read()
+	own, of := application(t, a, "/opt/musl/app"), application(t, a, "/opt/host")
+	if own.OwnLinker != "/opt/musl/lib/ld-musl-x86_64.so.1" || of.OwnLinker != "" {
+		t.Errorf("%+v, %+v", own, of)
+	}
+	found := func(f *inventory.Application) []string {
+		var out []string
+		for _, n := range f.Needs {
+			out = append(out, n.Soname+" "+n.Path)
+		}
+		return out
+	}
+	if d := cmp.Diff([]string{"libc.musl-x86_64.so.1 ", "libdist.so.1 ", "libbeside.so.1 /opt/musl/lib/libbeside.so.1"}, found(own)); d != "" {
+		t.Errorf("with its own (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff([]string{"libc.musl-x86_64.so.1 ", "libdist.so.1 /usr/lib64/libdist.so.1", "libbeside.so.1 "}, found(of)); d != "" {
+		t.Errorf("with the host's (-want +got):\n%s", d)
+	}
+}
+
+// TestApplicationsModules looks into module folders and at preloaded libraries,
+// and not into systems of their own.
+func TestApplicationsModules(t *testing.T) {
+	m := newImage(t)
+	m.build()
+	plug, err := os.ReadFile(m.path("opt/vendor/lib/plug.so"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	app, err := os.ReadFile(m.path("opt/app/bin/app"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []string{"usr/lib64/php/modules/packaged.so", "usr/lib64/php/modules/pecl.so", "usr/lib64/python3.6/site-packages/x/_x.so", "usr/lib64/libpre.so", "usr/lib64/libother.so"} {
+		m.write(f, string(plug))
+	}
+	m.owns("centos", "php", "/usr/lib64/php/modules/packaged.so")
+	m.write("etc/ld.so.preload", "# comes with an agent\n/usr/$LIB/libpre.so:libelsewhere.so\n")
+	m.write("srv/chroots/debian/etc/os-release", "ID=debian\n")
+	m.write("srv/chroots/debian/usr/bin/app", string(app))
+	m.write("srv/chroots/app", string(app))
+	a := m.read()
+	want := []string{"/opt/app/bin/app", "/opt/app/lib/libown.so", "/opt/vendor/lib/plug.so", "/srv/chroots/app", "/usr/lib64/libpre.so", "/usr/lib64/php/modules/pecl.so", "/usr/lib64/python3.6/site-packages/x/_x.so"}
+	if d := cmp.Diff(want, paths(a)); d != "" {
+		t.Errorf("files (-want +got):\n%s", d)
+	}
+	if f := application(t, a, "/usr/lib64/libpre.so"); !slices.Equal(f.Why, []string{"/etc/ld.so.preload"}) {
+		t.Errorf("%+v", f)
+	}
+	if text := fmt.Sprintf("%q", a.Skipped); !strings.Contains(text, "/srv/chroots/debian") || !strings.Contains(text, "a system of its own") {
+		t.Errorf("the chroot is not told: %s", text)
+	}
+	if d := cmp.Diff([]string{"/opt", "/usr/local", "/srv"}, a.Folders); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestProcessLibraryPath reads what a process was started with.
+func TestProcessLibraryPath(t *testing.T) {
+	cmd := exec.Command("sleep", "60")
+	cmd.Env = []string{"A=b", "LD_LIBRARY_PATH=/data/lib::/other", "Z=y"}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	if got := inventory.ProcessLibraryPath(fmt.Sprint(cmd.Process.Pid)); !slices.Equal(got, []string{"/data/lib", "/other"}) {
+		t.Errorf("%q", got)
+	}
+	if got := inventory.ProcessLibraryPath("0"); got != nil {
+		t.Errorf("of none: %q", got)
+	}
+}
+
 // TestApplicationsOldLink is a program that was linked when the library had no
 // versions yet, and less data.
 func TestApplicationsOldLink(t *testing.T) {

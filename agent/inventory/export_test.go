@@ -29,3 +29,6 @@ func ReadEnvironment(h *host.Host, cat *catalog.Catalog, live bool, who Host, pk
 	t.environment(live)
 	return t.inv.Environment, t.inv.Skipped
 }
+
+// ProcessLibraryPath is processLibraryPath.
+var ProcessLibraryPath = processLibraryPath

@@ -1,7 +1,7 @@
 // Package ldso finds libraries and binds symbols as glibc's dynamic linker
 // would (ld.so(8), dlopen(3)), without running anything: it reads the files
-// below a root. What only shows when a program runs it does not know:
-// LD_LIBRARY_PATH, LD_PRELOAD, dlopen.
+// below a root. What only shows when a program runs it does not know: dlopen,
+// and of LD_LIBRARY_PATH what it is told (see In).
 package ldso
 
 import (
@@ -37,7 +37,21 @@ type Linker struct {
 	exported int
 	bytes    int
 	tries    int // since the last Scope began
+	env      Environment
 }
+
+// Environment is what a program is started with, as far as it decides which
+// libraries are found.
+type Environment struct {
+	LibraryPath []string // LD_LIBRARY_PATH, split; relative folders are left out
+	// Own says that the program brings its own dynamic linker, such as musl's:
+	// ld.so.conf and the default folders are not its. OwnFolders are.
+	Own        bool
+	OwnFolders []string
+}
+
+// In sets the environment for what is looked for from now on.
+func (l *Linker) In(env Environment) { l.env = env }
 
 // GaveUp tells whether the last Scope, and what was looked for since, named so
 // many libraries and folders that not all were tried.
@@ -239,8 +253,20 @@ func (l *Linker) Find(name string, from *Object) *Object {
 			}
 		}
 	}
+	if len(l.env.LibraryPath) > 0 {
+		program := from
+		for seen := 0; program.loader != nil && seen < maxScope; seen++ {
+			program = program.loader
+		}
+		if lib := l.search(l.env.LibraryPath, name, program, like); lib != nil {
+			return lib
+		}
+	}
 	if lib := l.search(like.RunPath, name, from, like); lib != nil {
 		return lib
+	}
+	if l.env.Own {
+		return l.search(l.env.OwnFolders, name, from, like)
 	}
 	if !like.NoDefault {
 		for _, d := range l.conf {
