@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/almamigrate/almamigrate/agent/inventory"
+	"github.com/almamigrate/almamigrate/pkg/rpmver"
 )
 
 // RepoAfter is an enabled repository that is not the source distribution's: what
@@ -118,6 +119,24 @@ type ModifiedEntry struct {
 	Packages int    `json:"packages"` // installed ones of it
 }
 
+// newestRelease returns what AlmaLinux's newest release package provides.
+func newestRelease(in *Input) []rpmver.Dep {
+	var provides []rpmver.Dep
+	var newest rpmver.EVR
+	for i := range in.Repos {
+		ix := in.Repos[i].Index
+		if ix == nil || !in.Repos[i].Enabled {
+			continue
+		}
+		for _, at := range ix.ByName("almalinux-release") {
+			if p, err := ix.Package(at); err == nil && (provides == nil || newest.Compare(p.NEVRA.EVR) < 0) {
+				provides, newest = p.Provides, p.NEVRA.EVR
+			}
+		}
+	}
+	return provides
+}
+
 // varsAfter returns the dnf variables before and after the move.
 func varsAfter(in *Input) (before, after map[string]string) {
 	before = inventory.RepoVariables(in.Inventory)
@@ -127,21 +146,16 @@ func varsAfter(in *Input) (before, after map[string]string) {
 	}
 	major := strconv.Itoa(in.Major)
 	if _, own := in.Inventory.DNF.Vars["releasever"]; !own {
-		after["releasever"], after["releasever_major"], after["releasever_minor"] = major, major, ""
-		for i := range in.Repos {
-			ix := in.Repos[i].Index
-			if ix == nil || !in.Repos[i].Enabled {
-				continue
+		after["releasever"] = major
+		release := newestRelease(in)
+		for _, d := range release {
+			if d.Name == "system-release(releasever)" && d.EVR.Version != "" {
+				after["releasever"] = d.EVR.Version
 			}
-			for _, at := range ix.ByName("almalinux-release") {
-				if p, err := ix.Package(at); err == nil {
-					for _, d := range p.Provides {
-						if d.Name == "system-release(releasever)" && d.EVR.Version != "" {
-							after["releasever"] = d.EVR.Version
-						}
-					}
-				}
-			}
+		}
+		after["releasever_major"], after["releasever_minor"], _ = strings.Cut(after["releasever"], ".")
+		for k, v := range inventory.ReleaseParts(release) {
+			after[k] = v
 		}
 	}
 	// What goes with the old release package and a repository file still names is

@@ -82,6 +82,24 @@ func (w *world) vendor(url string) {
 	})
 }
 
+// TestOriginsReleaseParts is EPEL 10 on CentOS Stream 10, which has no minor
+// releases: on AlmaLinux its address is that of one, the newest.
+func TestOriginsReleaseParts(t *testing.T) {
+	w := newWorld(t)
+	w.vendor("https://acme.example/epel$releasever_major${releasever_minor:+.$releasever_minor}/")
+	w.inv.DNF.ReleaseVer = "8"
+	w.inv.Repos[1].BaseURLs = []string{"https://acme.example/epel8/"}
+	w.drop("baseos", "almalinux-release")
+	for _, minor := range []string{"9", "10", "7"} {
+		w.carry("baseos", pkg("almalinux-release-8."+minor+"-1.el8.x86_64", provides("system-release = 8."+minor, "centos-release = 8.10", "system-release(releasever) = 8", "system-release(releasever_major) = 8", "system-release(releasever_minor) = "+minor)))
+	}
+	w.probes = map[string]assess.Probe{}
+	o := w.assess().Origins.Repos[0]
+	if o.Address != "other" || o.After[0] != "https://acme.example/epel8.10/" {
+		t.Errorf("%+v", o)
+	}
+}
+
 // TestOriginsKeys tells what dnf checks a vendor's packages with.
 func TestOriginsKeys(t *testing.T) {
 	const file = "/etc/pki/epel"

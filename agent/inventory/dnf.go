@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/almamigrate/almamigrate/pkg/ini"
+	"github.com/almamigrate/almamigrate/pkg/rpmver"
 )
 
 // conf is what dnf.conf or yum.conf say, as far as it is needed to read more.
@@ -233,13 +234,42 @@ func RepoVariables(inv *Inventory) map[string]string {
 	for k, v := range inv.DNF.Vars {
 		vars[k] = v
 	}
+	var parts map[string]string
+	if _, own := inv.DNF.Vars["releasever"]; !own {
+		for i := range inv.Packages {
+			if parts = ReleaseParts(inv.Packages[i].Provides); parts != nil {
+				break
+			}
+		}
+	}
 	major, minor, _ := strings.Cut(vars["releasever"], ".")
 	for k, v := range map[string]string{"releasever_major": major, "releasever_minor": minor} {
+		if said, ok := parts[k]; ok {
+			v = said
+		}
 		if _, ok := vars[k]; !ok {
 			vars[k] = v
 		}
 	}
 	return vars
+}
+
+// ReleaseParts finds what a release package says of $releasever_major and
+// $releasever_minor, which then are not parts of $releasever: EL10's say 10 and
+// 10 and 1, and EPEL's addresses depend on it. It is nil for other packages.
+func ReleaseParts(provides []rpmver.Dep) map[string]string {
+	var out map[string]string
+	for _, d := range provides {
+		name, ok := strings.CutPrefix(d.Name, "system-release(")
+		if name = strings.TrimSuffix(name, ")"); !ok || name != "releasever_major" && name != "releasever_minor" || d.EVR.Version == "" {
+			continue
+		}
+		if out == nil {
+			out = map[string]string{}
+		}
+		out[name] = d.EVR.Version
+	}
+	return out
 }
 
 // releasever is the version that dnf finds: of the capability

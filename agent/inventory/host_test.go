@@ -291,6 +291,39 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
+// TestReleaseParts: EL10's release packages tell major and minor apart from
+// $releasever, for EPEL.
+func TestReleaseParts(t *testing.T) {
+	says := func(p ...string) []rpmver.Dep {
+		var out []rpmver.Dep
+		for _, s := range p {
+			d, err := rpmver.ParseDep(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, d)
+		}
+		return out
+	}
+	const epel = "epel${releasever_minor:+-z}-$releasever_major${releasever_minor:+.$releasever_minor}"
+	for _, c := range []struct {
+		releasever string
+		provides   []rpmver.Dep
+		vars       map[string]string
+		want       string
+	}{
+		{"10", says("system-release(releasever) = 10", "system-release(releasever_major) = 10", "system-release(releasever_minor) = 1"), nil, "epel-z-10.1"},
+		{"10", says("system-release(releasever) = 10"), nil, "epel-10"},
+		{"9.4", says("system-release(releasever) = 9.4"), nil, "epel-z-9.4"},
+		{"10.3", says("system-release(releasever_major) = 10", "system-release(releasever_minor) = 1"), map[string]string{"releasever": "10.3"}, "epel-z-10.3"},
+	} {
+		inv := &inventory.Inventory{Packages: []inventory.Package{{Name: "bash"}, {Name: "redhat-release", Provides: c.provides}}, DNF: inventory.DNF{ReleaseVer: c.releasever, Vars: c.vars}}
+		if got := inventory.Substitute(epel, inventory.RepoVariables(inv)); got != c.want {
+			t.Errorf("%s %v: %q, want %q", c.releasever, c.provides, got, c.want)
+		}
+	}
+}
+
 func TestSubstitute(t *testing.T) {
 	vars := map[string]string{"releasever": "8", "a": "A", "empty": ""}
 	for in, want := range map[string]string{
