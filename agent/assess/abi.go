@@ -247,6 +247,12 @@ func (j *abiJudge) needs(f *inventory.Application) {
 		j.unmet(f, UnmetNeed{Library: f.NoInterp, Kind: "interpreter", State: NeedBefore, Reason: "its dynamic linker is not there: it is a program for another system"})
 		return
 	}
+	if env := j.a.inv.Environment; env != nil && env.CPU.Level > 0 && f.ISALevel > env.CPU.Level {
+		j.unmet(f, UnmetNeed{
+			Library: fmt.Sprintf("x86-64-v%d", f.ISALevel), Kind: "processor", State: NeedBefore,
+			Reason: fmt.Sprintf("it says that it needs a processor of that level, and this one is of x86-64-v%d", env.CPU.Level),
+		})
+	}
 	for i := range f.Needs {
 		n := &f.Needs[i]
 		dep := soDep(n.Soname, "", f.Class)

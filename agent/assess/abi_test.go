@@ -136,6 +136,14 @@ func init() {
 		a.Files[0].Program = false
 		a.Files[0].Needs[1].Path = ""
 	}, "info abi.broken-before")
+	add("a newer processor", warn, func(w *world) {
+		crypto(w).Files[0].ISALevel = 3
+		w.inv.Environment = &inventory.Environment{CPU: inventory.CPU{Level: 2}}
+	}, "warning abi.broken-before")
+	add("a processor that is good enough", ready, func(w *world) {
+		crypto(w).Files[0].ISALevel = 3
+		w.inv.Environment = &inventory.Environment{CPU: inventory.CPU{Level: 3}}
+	})
 	add("version not there today", warn, func(w *world) {
 		n := &crypto(w).Files[0].Needs[0]
 		n.Versions, n.Lacks = []string{"OPENSSL_1_1_0", "OPENSSL_9"}, []string{"OPENSSL_9"}

@@ -123,7 +123,7 @@ func needResources(list []*UnmetNeed) []Resource {
 	var out []Resource
 	for _, u := range list {
 		detail := "needs " + u.what()
-		if u.Symbol != "" || u.Kind == "interpreter" {
+		if u.Symbol != "" || u.Kind == "interpreter" || u.Kind == "processor" {
 			detail += ": " + u.Reason
 		}
 		if u.Package != "" {

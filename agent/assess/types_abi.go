@@ -37,7 +37,7 @@ type UnmetNeed struct {
 	Library string   `json:"library"`
 	Version string   `json:"version,omitempty"`
 	Symbol  string   `json:"symbol,omitempty"`
-	Kind    string   `json:"kind"`             // library, version, symbol, type, size; see Reason
+	Kind    string   `json:"kind"`             // library, version, symbol, type, size, interpreter, processor; see Reason
 	State   string   `json:"state"`            // breaks, before: not met today either, unproven
 	Today   string   `json:"today,omitempty"`  // NEVRA of the package that has it
 	Target  string   `json:"target,omitempty"` // NEVRA of the package in its place
@@ -150,7 +150,7 @@ var abiFindingTypes = []FindingType{
 	},
 	{
 		ID: idABIBefore, Title: "Applications lack a library already today", Severities: []Severity{Warning, Info},
-		Meaning: "A file needs a library or a symbol version that the dynamic linker does not find on the host today, as far as files tell: what LD_LIBRARY_PATH in a script adds is not known. It is a warning for programs, for information for libraries and plug-ins, which are often there for software that is not installed.",
+		Meaning: "A file needs a library or a symbol version that the dynamic linker does not find on the host today, as far as files tell: what LD_LIBRARY_PATH in a script adds is not known. Or it says that it needs a processor of a higher level than this one. It is a warning for programs, for information for libraries and plug-ins, which are often there for software that is not installed.",
 		Why:     "The move does not break it; after the move it does not work either.",
 		Action:  "Look whether it is still in use: ldd FILE shows what is missing.",
 	},
@@ -174,7 +174,7 @@ var abiFindingTypes = []FindingType{
 	},
 	{
 		ID: idABIIncomplete, Title: "Some places were not searched for applications", Severities: []Severity{Info, Warning},
-		Meaning: "Files could not be read, or places were left alone: network file systems, links to folders elsewhere, containers. It is a warning where the search was cut short by its limit.",
+		Meaning: "Files could not be read, or places were left alone: network file systems, links to folders elsewhere, containers, chroots. It is a warning where the search was cut short by its limit.",
 		Why:     "What was not seen was not judged.",
 		Action:  "Name further folders with --abi-folder or in almamigrate.conf ([applications] folders). Run as root.",
 	},
