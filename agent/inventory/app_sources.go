@@ -379,6 +379,9 @@ func (s *appScan) native(name string, e *elfdyn.File) {
 				dep = "nodejs(abi) = " + version
 			}
 		}
+		if version == "" && s.importsPrefix(e, "napi_") {
+			return // Node-API is the same in all releases
+		}
 	case !strings.HasSuffix(name, ".so"):
 		return
 	default:

@@ -558,6 +558,7 @@ func TestApplicationsRuntimes(t *testing.T) {
 	for name, text := range map[string]string{
 		"python.c": "void *PyModule_Create2(void *, int); int dist_fn(void); void *PyInit_x(void) { dist_fn(); return PyModule_Create2(0, 3); }",
 		"ruby.c":   "void rb_define_method(void); int dist_fn(void); void Init_x(void) { dist_fn(); rb_define_method(); }",
+		"napi.c":   "int dist_fn(void), napi_define_class(void); void napi_register_module_v1(void) { dist_fn(); napi_define_class(); }",
 		"node.c":   "int dist_fn(void); void node_register_module_v83(void) { dist_fn(); }",
 	} {
 		if err := os.WriteFile(filepath.Join(src, name), []byte(text), 0o644); err != nil {
@@ -570,6 +571,7 @@ func TestApplicationsRuntimes(t *testing.T) {
 		"opt/bundle/_z.cpython-311-x86_64-linux-gnu.so":                                "python.c",
 		"usr/local/lib64/gems/ruby/extensions/x86_64-linux/2.5.0/x-1/x.so":             "ruby.c",
 		"srv/app/node_modules/x/build/Release/x.node":                                  "node.c",
+		"srv/app/node_modules/y/build/Release/y.node":                                  "napi.c",
 	} {
 		if err := os.MkdirAll(filepath.Dir(m.path(out)), 0o755); err != nil {
 			t.Fatal(err)
