@@ -77,6 +77,8 @@ func decompressor(kind string, r io.Reader) (io.Reader, error) {
 		return bzip2.NewReader(r), nil
 	case "lz4":
 		return newLZ4Reader(r), nil
+	case "lzo":
+		return newLZOReader(r), nil
 	case "lzma":
 		return lzma.ReaderConfig{DictCap: maxWindow}.NewReader(r)
 	}

@@ -95,7 +95,7 @@ func FuzzPKCS7Trailer(f *testing.F) {
 func FuzzInitramfs(f *testing.F) {
 	f.Add(append(earlyArchive(), newc(cpioEntry{"a", "b", 0o100644})...))
 	small := newc(cpioEntry{"lib/modules/1/x.ko", "data", 0o100644}, cpioEntry{"l", "t", 0o120777})
-	for _, c := range [][]string{{"gzip"}, {"xz", "--check=crc32"}, {"zstd"}, {"bzip2"}, {"lz4", "-l"}, {"lz4"}, {"xz", "--format=lzma"}} {
+	for _, c := range [][]string{{"gzip"}, {"xz", "--check=crc32"}, {"zstd"}, {"bzip2"}, {"lz4", "-l"}, {"lz4"}, {"xz", "--format=lzma"}, {"lzop"}, {"lzop", "-9"}} {
 		f.Add(compressWith(f, small, c...))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -25,7 +25,7 @@ type InitramfsFile struct {
 // InitramfsSegment is one archive of an initramfs: early microcode comes first
 // and uncompressed, the system after it.
 type InitramfsSegment struct {
-	Compression string // "" for none, "gzip", "xz", "zstd", "bzip2", "lz4", "lzma"
+	Compression string // "" for none, "gzip", "xz", "zstd", "bzip2", "lz4", "lzma", "lzo"
 	Entries     int
 }
 
@@ -105,8 +105,7 @@ func (i *Initramfs) Squashed() bool {
 // ParseInitramfs lists an initramfs image: any number of cpio archives, each as
 // it is or compressed, with zero bytes between them, as the kernel unpacks it
 // (init/initramfs.c). After xz, bzip2 and lzma only streams of the same kind may
-// follow; lzo is ErrUnsupported. Errors wrap ErrCorrupt, ErrTooLarge or
-// ErrUnsupported.
+// follow. Errors wrap ErrCorrupt, ErrTooLarge or ErrUnsupported.
 func ParseInitramfs(r io.Reader, limits InitramfsLimits) (*Initramfs, error) {
 	if limits.MaxBytes == 0 {
 		limits.MaxBytes = 4 << 30

@@ -28,7 +28,7 @@ locked() {
 
 # tools the lab uses, and the Debian packages that bring them
 TOOLS="rpm:rpm rpmbuild:rpm rpmsign:rpm dnf:dnf createrepo_c:createrepo-c modifyrepo_c:createrepo-c gpg:gnupg gpgconf:gnupg
- gpg-agent:gpg-agent db5.3_load:db5.3-util sqlite3:sqlite3 zstd:zstd cpio:cpio xz:xz-utils flock:util-linux unshare:util-linux setpriv:util-linux
+ gpg-agent:gpg-agent db5.3_load:db5.3-util sqlite3:sqlite3 zstd:zstd cpio:cpio xz:xz-utils lz4:lz4 lzop:lzop bzip2:bzip2 flock:util-linux unshare:util-linux setpriv:util-linux
  curl:curl python3:python3 time:time ps:procps rpmlint:rpmlint mandoc:mandoc logrotate:logrotate cryptsetup:cryptsetup-bin luksmeta:luksmeta
  grub-script-check:grub-common gcc:gcc readelf:binutils abidiff:abigail-tools python3-config:python3-dev"
 missing_tools() { # prints the Debian packages whose tools are not there
