@@ -32,3 +32,11 @@ func ReadEnvironment(h *host.Host, cat *catalog.Catalog, live bool, who Host, pk
 
 // ProcessLibraryPath is processLibraryPath.
 var ProcessLibraryPath = processLibraryPath
+
+// ReadBoth reads the environment of a tree, and then its kernel side.
+func ReadBoth(h *host.Host, cat *catalog.Catalog, live bool, who Host, pkgs []Package) (*Kernel, []Skipped) {
+	t := &taker{h: h, cat: cat, inv: &Inventory{Host: who, Packages: pkgs}}
+	t.environment(live)
+	t.kernel()
+	return t.inv.Kernel, t.inv.Skipped
+}

@@ -45,16 +45,60 @@ func (t *taker) kernel() {
 	}
 	r.trust()
 	loaded, err := r.loaded()
+	image := ""
+	if errors.Is(err, fs.ErrNotExist) && k.Release == "" {
+		image = r.imageTree()
+	}
 	switch {
+	case t.container() != "":
+		// It shows the modules of the machine that it runs on.
+		k.Reason = ReasonContainer
+	case image != "":
+		r.modules(image, nil)
 	case errors.Is(err, fs.ErrNotExist):
-		k.Reason = "the kernel shows no list of modules: a container, an image, or a kernel without loadable modules"
+		k.Reason = "the kernel shows no list of modules: an image, or a kernel without loadable modules"
 	case err != nil:
 		t.skip("/proc/modules", err)
 		k.Reason = clean(err.Error())
 	default:
-		r.modules(loaded)
+		r.modules(k.Release, loaded)
 	}
 	t.inv.Kernel = k
+}
+
+// ReasonContainer is Kernel.Reason of a container.
+const ReasonContainer = "a container: its kernel is that of the machine that it runs on"
+
+// container is the kind of container that the host is, "" for none.
+func (t *taker) container() string {
+	if env := t.inv.Environment; env != nil {
+		return env.Container.Kind
+	}
+	return ""
+}
+
+// imageTree is the release of the kernel that an image would start, as far as
+// its module tree is there: that of the default boot entry, otherwise the newest.
+func (r *kernelReader) imageTree() string {
+	env := r.t.inv.Environment
+	if env == nil || env.Loader == nil {
+		return ""
+	}
+	var releases []string
+	for _, e := range env.Loader.Entries {
+		if e.File == env.Loader.Default || e.Title == env.Loader.Default {
+			releases = append(releases, e.Version)
+		}
+	}
+	for i := len(env.Kernels) - 1; i >= 0; i-- {
+		releases = append(releases, env.Kernels[i].Release)
+	}
+	for _, rel := range releases {
+		if rel != "" && !strings.Contains(rel, "/") && r.t.h.Exists("/lib/modules/"+rel+"/modules.dep") {
+			return rel
+		}
+	}
+	return ""
 }
 
 // loaded reads /proc/modules alone: that has name, users and taint; what sysfs
@@ -84,7 +128,8 @@ type kernelReader struct {
 	chains  []storageChain
 	cards   []kmod.NetCard
 	lists   []boot.Trust
-	keys    *kmod.KernelKeys // never nil
+	keys    *kmod.KernelKeys  // never nil
+	strays  map[string]string // files of modules that depmod does not know; nil: not searched yet
 }
 
 func (r *kernelReader) skip(what string, err error) {
@@ -104,26 +149,27 @@ func (r *kernelReader) module(name string) *KernelModule {
 	return &r.k.Modules[i]
 }
 
-func (r *kernelReader) modules(loaded []kmod.Loaded) {
+// modules lists what is loaded, and what is needed of the tree of a release.
+func (r *kernelReader) modules(release string, loaded []kmod.Loaded) {
 	var err error
 	if r.k.Tainted, err = r.h.Tainted(); err != nil {
 		r.skip("/proc/sys/kernel/tainted", err)
 	}
-	if r.k.Release != "" {
+	if release != "" {
 		names := make(map[string]bool, len(loaded))
 		for _, l := range loaded {
 			names[l.Name] = true
 		}
 		root, err := rootfs.Open(r.t.h.Root)
 		if err == nil {
-			r.tree, err = r.readTree(root, r.k.Release, names)
+			r.tree, err = r.readTree(root, release, names)
 			_ = root.Close()
 		}
 		if err == nil {
-			r.k.Tree = r.k.Release
+			r.k.Tree = release
 		} else {
 			r.tree = nil
-			r.skip("/lib/modules/"+r.k.Release, err)
+			r.skip("/lib/modules/"+release, err)
 		}
 	}
 	if r.conf, err = r.h.Modprobe(); err != nil {
@@ -179,7 +225,7 @@ func (r *kernelReader) need(name, role, why string) {
 			continue
 		}
 		for _, d := range r.dependsOn(n) {
-			r.note(d, role, "needed by "+n)
+			r.note(d, role, NeededBy+n)
 		}
 	}
 }
@@ -190,27 +236,41 @@ func (r *kernelReader) note(name, role, why string) {
 	m.Why = append(m.Why, clean(why))
 }
 
+// pointRole is the role of what a mount point hangs on, "" for one that the host
+// comes back without.
+func pointRole(point string) string {
+	switch point {
+	case "/", "/usr":
+		return RoleRoot
+	case "/boot", "/boot/efi":
+		return RoleBoot
+	}
+	return ""
+}
+
 // needed finds what the host will ask for, loaded now or not.
 func (r *kernelReader) needed() {
 	// The root's chain first: it decides whether the host comes back.
-	for _, p := range []struct{ point, role string }{{"/", RoleRoot}, {"/usr", RoleRoot}, {"/boot", RoleBoot}, {"/boot/efi", RoleBoot}} {
-		st, err := r.h.StorageOf(p.point)
+	for _, point := range []string{"/", "/usr", "/boot", "/boot/efi"} {
+		st, err := r.h.StorageOf(point)
 		if err != nil {
-			r.skip("what "+p.point+" is on", err)
+			r.skip("what "+point+" is on", err)
 			continue
 		}
-		r.chains = append(r.chains, storageChain{p.role, st})
+		role := pointRole(point)
+		r.chains = append(r.chains, storageChain{role, st})
 		for _, n := range st.Needs {
 			if !n.Builtin {
-				r.need(n.Name, p.role, p.point+": "+n.Why)
+				r.need(n.Name, role, point+": "+n.Why)
 			}
 		}
 	}
 	var err error
 	r.cards, err = r.h.NetCards()
 	r.skip("network cards", err)
-	for _, c := range r.cards {
-		if c.Virtual {
+	for i := range r.cards {
+		c := &r.cards[i]
+		if c.Virtual && !r.onHardware(c.Name) {
 			continue
 		}
 		for _, n := range c.Needs {
@@ -222,7 +282,11 @@ func (r *kernelReader) needed() {
 	wanted, err := r.h.FstabModules()
 	r.skip("fstab and crypttab", err)
 	for _, w := range wanted {
-		r.need(w.Name, RoleMount, fmt.Sprintf("%s line %d: %s", w.File, w.Line, w.Detail))
+		role := RoleMount
+		if w.Why == "fstab" {
+			role = cmp.Or(pointRole(w.Detail), role)
+		}
+		r.need(w.Name, role, fmt.Sprintf("%s line %d: %s", w.File, w.Line, w.Detail))
 	}
 	wanted, err = r.h.ModulesLoad()
 	r.skip("modules-load.d", err)
@@ -239,6 +303,55 @@ func (r *kernelReader) needed() {
 	if r.t.opt.Deep {
 		r.initramfs()
 	}
+	r.asked()
+}
+
+// onHardware tells whether an interface is a card or is laid over one: without
+// bonding a bond of two cards is as gone as they are.
+func (r *kernelReader) onHardware(name string) bool {
+	seen := map[string]bool{}
+	work := []string{name}
+	for len(work) > 0 {
+		n := work[0]
+		work = work[1:]
+		at := slices.IndexFunc(r.cards, func(c kmod.NetCard) bool { return c.Name == n })
+		if at < 0 || seen[n] {
+			continue
+		}
+		if seen[n] = true; !r.cards[at].Virtual {
+			return true
+		}
+		work = append(work, r.cards[at].Lower...)
+	}
+	return false
+}
+
+// asked adds the modules that modprobe.d has loaded together with one that is
+// loaded or needed: by softdep, or by a command in place of loading it. Only
+// what the running kernel's tree has counts: the lines of packages name modules
+// of other kernels too.
+func (r *kernelReader) asked() {
+	if r.conf == nil || r.tree == nil {
+		return
+	}
+	add := func(of, file string, names []string) {
+		if _, ok := r.at[of]; !ok {
+			return
+		}
+		for _, n := range names {
+			if _, ok := r.tree.Path(n); ok && n != of {
+				r.need(n, RoleRequested, fmt.Sprintf("loaded with %s by %s", of, file))
+			}
+		}
+	}
+	for i := range r.conf.SoftDeps {
+		s := &r.conf.SoftDeps[i]
+		add(s.Module, s.File, slices.Concat(s.Pre, s.Post))
+	}
+	for i := range r.conf.Install {
+		e := &r.conf.Install[i]
+		add(e.Module, e.File, kmod.CommandModules(e.Value))
+	}
 }
 
 // initramfs lists the modules of the running kernel's initramfs.
@@ -254,7 +367,7 @@ func (r *kernelReader) initramfs() {
 		return
 	}
 	for _, m := range fs.Modules() {
-		r.note(m.Name, RoleInitramfs, "in the initramfs")
+		r.note(m.Name, RoleInitramfs, InInitramfs)
 	}
 }
 

@@ -27,9 +27,16 @@ func (r *kernelReader) files() {
 		if p, ok := r.tree.Path(m.Name); ok {
 			m.Builtin = false
 			m.File = "/" + p
-			if real, err := r.t.h.Resolve(p); err == nil {
-				m.File = "/" + real
+		} else if m.Loaded && strings.ContainsAny(m.Taint, "OEFP") {
+			if p = r.stray(m.Name); p == "" {
+				continue
 			}
+			m.File = "/" + p
+		} else {
+			continue
+		}
+		if real, err := r.t.h.Resolve(m.File); err == nil {
+			m.File = "/" + real
 		}
 	}
 	owners := r.owners()
@@ -50,6 +57,45 @@ func (r *kernelReader) files() {
 			m.LoadedSource, m.FileSource = r.loadedSource(m), m.Foreign.SrcVersion
 		}
 	}
+}
+
+// stray finds the file of a loaded module that depmod does not know: it was
+// put there since, or loaded by its path (insmod). The running kernel's tree is
+// searched first, then what packages own elsewhere.
+func (r *kernelReader) stray(name string) string {
+	if r.strays == nil {
+		r.strays = map[string]string{}
+		files, err := r.h.WalkTree(r.tree.Release)
+		if err != nil {
+			r.skip("/"+r.tree.Dir, err)
+		}
+		rank := func(f *kmod.ModuleFile) int { // depmod's usual order
+			return slices.Index([]string{"kernel", "weak-updates", "extra", "updates"}, f.Area)
+		}
+		best := map[string]int{}
+		for i := range files {
+			f := &files[i]
+			if _, known := r.tree.Files[f.Name]; known || f.Broken {
+				continue
+			}
+			if n, ok := best[f.Name]; !ok || rank(f) > n {
+				best[f.Name], r.strays[f.Name] = rank(f), r.tree.Dir+"/"+f.Path
+			}
+		}
+		for i := range r.t.inv.Packages {
+			p := &r.t.inv.Packages[i]
+			for j, base := range p.Files.Base {
+				if !strings.Contains(base, ".ko") {
+					continue
+				}
+				n, ok := kmod.NameOfFile(base)
+				if dir := p.Files.Dirs[p.Files.DirIndex[j]]; ok && r.strays[n] == "" && !strings.Contains(dir, "/lib/modules/") {
+					r.strays[n] = strings.TrimPrefix(p.Files.Path(j), "/")
+				}
+			}
+		}
+	}
+	return r.strays[name]
 }
 
 func (r *kernelReader) loadedSource(m *KernelModule) string {

@@ -1,5 +1,10 @@
 package inventory
 
+import (
+	"slices"
+	"strings"
+)
+
 // Kernel is what the running kernel and its module tree say: which modules are
 // loaded or needed, what the devices hang on, and whose modules are trusted.
 type Kernel struct {
@@ -45,6 +50,29 @@ const (
 	RoleRequested = "requested" // modules-load.d or the kernel command line
 	RoleInitramfs = "initramfs" // the initramfs carries it (read with Options.Deep only)
 )
+
+// What KernelModule.Why says of a module that nothing asks for by itself: the
+// name of the module that depends on it follows NeededBy.
+const (
+	NeededBy    = "needed by "
+	InInitramfs = "in the initramfs"
+)
+
+// Helper tells whether a module is there for other modules only, and for which:
+// those that use it and those that depend on it.
+func (m *KernelModule) Helper() (users []string, ok bool) {
+	users = slices.Clone(m.UsedBy)
+	for _, w := range m.Why {
+		by, helps := strings.CutPrefix(w, NeededBy)
+		switch {
+		case helps:
+			users = append(users, by)
+		case w != InInitramfs:
+			return nil, false
+		}
+	}
+	return users, len(users) > 0
+}
 
 // Essential tells whether the host may not come back without the module.
 func (m *KernelModule) Essential() bool {

@@ -20,7 +20,10 @@ func (c *Check) kernel(p *page) {
 		}
 	}
 	text := fmt.Sprintf("%d loaded", k.Loaded)
-	if n := len(c.Modules) - k.Loaded; n > 0 {
+	switch n := len(c.Modules) - k.Loaded; {
+	case k.Loaded == 0:
+		text = fmt.Sprintf("%d needed", n)
+	case n > 0:
 		text += fmt.Sprintf(" and %d needed", n)
 	}
 	p.wrap("  Kernel modules: ", 18, text+": "+strings.Join(parts, ", ")+c.certainty())

@@ -2,6 +2,7 @@ package kmod
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 )
@@ -110,6 +111,36 @@ func (m *Modprobe) Blacklisted(name string) (ConfEntry, bool) {
 // module, as for modules that a hardening guide forbids ("/bin/false").
 func (m *Modprobe) InstallCommand(name string) (ConfEntry, bool) {
 	return findEntry(m.Install, name)
+}
+
+// CommandModules returns the normalised names that a command of an "install"
+// line gives to modprobe. It knows the shell's separators and no more: what a
+// command computes is not found.
+func CommandModules(command string) []string {
+	var out []string
+	for part := range strings.FieldsFuncSeq(command, func(c rune) bool { return strings.ContainsRune(";&|{}()", c) }) {
+		words := strings.Fields(part)
+		at := slices.IndexFunc(words, func(w string) bool { return path.Base(w) == "modprobe" })
+		if at < 0 {
+			continue
+		}
+		remove := false
+		for _, w := range words[at+1:] {
+			switch {
+			case w == "-r" || w == "--remove":
+				remove = true
+			case strings.HasPrefix(w, "-"):
+			case !remove && plainName(w):
+				out = append(out, NormalizeName(w))
+			}
+		}
+	}
+	return out
+}
+
+// plainName tells a module's name from redirections, options and variables.
+func plainName(w string) bool {
+	return strings.Trim(w, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == ""
 }
 
 func findEntry(list []ConfEntry, name string) (ConfEntry, bool) {
