@@ -102,8 +102,7 @@ func (a *assessor) findMissing(j *kernelJudge, dropped map[string]bool) {
 		if r.Verdict != ModuleMissing || dropped[r.Name] {
 			return false
 		}
-		m := &j.k.Modules[j.byName[r.Name]]
-		if len(m.Roles) == 0 && j.unused(m) {
+		if j.unused(&j.k.Modules[j.byName[r.Name]]) {
 			merged.add(r, r.Reason)
 			return false
 		}
@@ -178,6 +177,10 @@ func (a *assessor) findForeign(j *kernelJudge) {
 			Remedy: Remedy{Text: "get a build of it for the kernel " + j.t.release + " from whoever supplies it, and install it before the reboot"},
 		}
 		f.Detail = sentence(f.Detail)
+		lost := slices.ContainsFunc(g.names, func(n string) bool { return j.modules[j.byName[n]].Target == "" })
+		if _, rest := a.askedSuppliers(); rest != "" && lost && alone {
+			f.Detail += " " + sentence(rest)
+		}
 		if essential && alone {
 			f.Detail = essentialText + f.Detail
 		}
@@ -283,10 +286,14 @@ func (a *assessor) findUnknownModules(j *kernelJudge) {
 		f := Finding{
 			ID: idKmodUnknown, Severity: Warning, Resources: g.res,
 			Title:  fmt.Sprintf("nothing tells whether %s %s under AlmaLinux's kernel: %s", plural(n, "module"), verb(n, "works", "work"), g.list()),
-			Detail: sentence(j.modules[j.byName[g.names[0]]].Reason) + ".",
+			Detail: sentence(j.modules[j.byName[g.names[0]]].Reason),
 			Remedy: Remedy{Text: "look what it is for, and ask its supplier for a build for " + j.t.release, Command: "modinfo " + shellWord(g.names[0])},
 		}
-		if j.t.evidence != EvidencePackages {
+		readable := slices.ContainsFunc(g.names, func(n string) bool {
+			f := j.k.Modules[j.byName[n]].Foreign
+			return f == nil || f.Problem == ""
+		})
+		if j.t.evidence != EvidencePackages && readable {
 			f.Remedy = Remedy{Text: "have the kernel packages fetched and read", Command: "almamigrate check --deep"}
 		}
 		a.raise(f)

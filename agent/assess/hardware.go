@@ -46,7 +46,7 @@ func (a *assessor) findHardware(j *kernelJudge) map[string]bool {
 				ids[n].add(d, fmt.Sprintf("RHEL %d does not claim %s; whether AlmaLinux does is not known", a.in.Major, d.Modalias))
 			}
 		}
-		if h, ok := a.cat.Hardware(driverName(d)); ok && h.Restored(a.in.Major, d.Modalias) && (r == nil || r.Verdict != ModuleMissing && !j.drops(d, r)) {
+		if h, ok := a.cat.Hardware(driverName(d)); ok && h.Restored(a.in.Major, d.Modalias) && j.works(d, r) {
 			restored.add(d, "claimed by "+driverName(d))
 		}
 	}
@@ -175,6 +175,25 @@ func (j *kernelJudge) drops(d *inventory.KernelDevice, r *ModuleResult) bool {
 		return false
 	}
 	return len(table.Match(d.Modalias)) == 0
+}
+
+// works tells whether AlmaLinux's kernel has the driver of a device and claims
+// it, as far as is known; r is nil for a driver that is part of the running image.
+func (j *kernelJudge) works(d *inventory.KernelDevice, r *ModuleResult) bool {
+	if r == nil {
+		return d.Module == "" // no module of its own to ask about: the catalogue's word
+	}
+	switch r.Verdict {
+	case ModuleInTree, ModuleMoved, ModuleBuiltIn:
+	case ModuleBreaks, ModuleUnknown:
+		// Out of tree: then it is the kernel's own that would be loaded.
+		if _, _, ok := j.t.found(r.Name); !ok && j.t.evidence != EvidenceNone {
+			return false
+		}
+	case ModuleMissing, ModuleSupplied, ModuleCompatible:
+		return false
+	}
+	return !j.drops(d, r)
 }
 
 // knowsBus tells whether the aliases cover a bus at all.

@@ -38,7 +38,10 @@ func (a *assessor) judgeKernel() *kernelJudge {
 	for _, v := range ModuleVerdicts {
 		j.res.Counts[v] = 0
 	}
-	if k.Reason != "" {
+	if env := a.inv.Environment; k.Reason == "" && env != nil && env.Container.Kind != "" {
+		j.res.Reason = inventory.ReasonContainer // the inventory is of a version that listed the machine's modules
+	}
+	if j.res.Reason != "" {
 		return j
 	}
 	if a.unread {
@@ -203,12 +206,8 @@ func (j *kernelJudge) inTree(r *ModuleResult, m *inventory.KernelModule) {
 			r.Reason += "; what uses it here does without it there"
 			return
 		}
-		asked, rest := j.a.askedSuppliers()
-		if asked != "" {
+		if asked, _ := j.a.askedSuppliers(); asked != "" {
 			r.Reason += ", nor has " + asked
-		}
-		if rest != "" {
-			r.Reason += "; " + rest
 		}
 	}
 }
@@ -227,13 +226,15 @@ func (t *targetKernel) holder(hit string) (p *kernelPart, builtin, ok bool) {
 	return nil, false, false
 }
 
-// unused tells whether a module is only there because others use it, and all of
-// them come with AlmaLinux's kernel, which then brings what they need.
+// unused tells whether a module is only there because others use it or depend
+// on it, and all of them come with AlmaLinux's kernel, which then brings what
+// they need: other kernels split their code otherwise.
 func (j *kernelJudge) unused(m *inventory.KernelModule) bool {
-	if len(m.UsedBy) == 0 {
+	users, ok := m.Helper()
+	if !ok {
 		return false
 	}
-	for _, u := range m.UsedBy {
+	for _, u := range users {
 		if _, _, ok := j.t.found(u); !ok || j.foreign[u] != nil {
 			return false
 		}
@@ -354,9 +355,6 @@ func (j *kernelJudge) instead(r *ModuleResult) {
 	}
 	c := j.a.supplier(j.t, r.Name)
 	if c == nil {
-		if _, rest := j.a.askedSuppliers(); rest != "" {
-			r.Reason += "; " + rest
-		}
 		return
 	}
 	if s, _ := j.t.fits(c); s != nil && len(s.Unverified) == 0 {
@@ -416,10 +414,11 @@ func (j *kernelJudge) ownerSymbols(m *inventory.KernelModule) []string {
 }
 
 // linked tells whether somebody puts the module into the tree of a new kernel:
-// weak-modules, which module packages call, DKMS or akmods.
+// weak-modules, which module packages call, DKMS or akmods. What lies outside
+// of all trees needs nobody.
 func (j *kernelJudge) linked(m *inventory.KernelModule) bool {
-	if j.source[m.Name] != nil {
-		return true
+	if j.source[m.Name] != nil || m.File != "" && !strings.Contains(m.File, "/lib/modules/") {
+		return true // what lies elsewhere is loaded by its path, under whatever kernel
 	}
 	if m.Owner == "" {
 		return false

@@ -94,6 +94,10 @@ func init() {
 		withKernel(w)
 		w.inv.Kernel.Reason = "a container"
 	})
+	add("a container that shows the machine's modules", assess.Ready, []string{"info host.container"}, func(w *world) {
+		withKernel(w, loaded("zfs"), rooted(loaded("btrfs")))
+		w.inv.Environment.Container = inventory.Container{Kind: "lxc", Evidence: "/proc/1/environ"}
+	})
 	add("no kernel in the repositories", assess.ReadyWithWarnings, []string{"warning kmod.no-target-kernel"}, func(w *world) {
 		withKernel(w, loaded("xfs"))
 		for _, p := range []string{"kernel-core", "kernel-modules", "kernel-modules-extra"} {
@@ -107,6 +111,22 @@ func init() {
 		m := loaded("mbcache")
 		m.UsedBy = []string{"xfs"}
 		withKernel(w, m, loaded("xfs"))
+	})
+	// A kernel of another make: its nvme_core has code of its own for what needs another module there.
+	add("helper of the root disk's driver gone", assess.Ready, []string{"info kmod.merged"}, func(w *world) {
+		m := rooted(loaded("nvme_auth"))
+		m.Why = []string{inventory.NeededBy + "sd_mod", inventory.InInitramfs}
+		withKernel(w, m, rooted(loaded("sd_mod")))
+	})
+	add("helper gone, of a driver that is gone too", assess.Blocked, []string{"blocker kmod.missing"}, func(w *world) {
+		m := rooted(loaded("nvme_auth"))
+		m.UsedBy, m.Why = []string{"nvme_core"}, []string{inventory.NeededBy + "nvme_core"}
+		withKernel(w, m, rooted(loaded("nvme_core")))
+	})
+	add("helper gone that a person asks for", assess.ReadyWithWarnings, []string{"warning kmod.missing"}, func(w *world) {
+		m := loaded("nvme_auth")
+		m.UsedBy, m.Roles, m.Why = []string{"sd_mod"}, []string{inventory.RoleRequested}, []string{"requested by /etc/modules-load.d/x.conf"}
+		withKernel(w, m, loaded("sd_mod"))
 	})
 	add("moved", assess.ReadyWithWarnings, []string{"warning kmod.moved"}, func(w *world) { withKernel(w, loaded("sctp")) })
 	add("moved, a network card", assess.Blocked, []string{"blocker kmod.moved"}, func(w *world) {
@@ -224,6 +244,15 @@ func init() {
 	add("id that AlmaLinux has again", assess.Ready, []string{"info hw.restored"}, func(w *world) {
 		withKernel(w, loaded("mpt3sas"))
 		w.inv.Kernel.Devices = []inventory.KernelDevice{device(sas2008, "mpt3sas", true, "")}
+	})
+
+	// The id is one that AlmaLinux has again, the module is another's, and AlmaLinux's kernel has no driver of that name.
+	add("id that AlmaLinux has again, of a driver nobody knows", assess.ReadyWithWarnings, []string{"info pkg.signature-unknown-key", thirdParty, "warning kmod.unknown"}, func(w *world) {
+		m := vendor("hpsa")
+		m.Foreign = &inventory.ForeignModule{Problem: "cannot read it"}
+		withKernel(w, m)
+		installKmod(w, "hpsa")
+		w.inv.Kernel.Devices = []inventory.KernelDevice{device("pci:v0000103Cd0000323Asv0000103Csd00003243bc01sc04i00", "hpsa", true, "")}
 	})
 
 	secure := func(m inventory.KernelModule) func(*world) {
@@ -370,5 +399,40 @@ func TestOtherKernelOnly(t *testing.T) {
 	res := w.assess()
 	if m := module(t, res, "megaraid_sas"); m.Verdict != assess.ModuleInTree {
 		t.Errorf("megaraid_sas: %+v", m)
+	}
+}
+
+// TestUnreadableModule: the way out of a file that cannot be read is no other
+// reading of AlmaLinux's packages, and the sentence ends once.
+func TestUnreadableModule(t *testing.T) {
+	w := newWorld(t)
+	m := vendor("acme")
+	m.Foreign = &inventory.ForeignModule{Problem: "cannot read it: unexpected EOF"}
+	withKernel(w, m)
+	installKmod(w, "acme")
+	for _, f := range w.assess().Findings {
+		if f.ID == "kmod.unknown" {
+			if strings.Contains(f.Remedy.Command, "--deep") || f.Detail != "Cannot read it: unexpected EOF." {
+				t.Errorf("%q, %+v", f.Detail, f.Remedy)
+			}
+			return
+		}
+	}
+	t.Error("kmod.unknown is not raised")
+}
+
+// TestOutsideModule: what is loaded by its path needs no link in a new tree.
+func TestOutsideModule(t *testing.T) {
+	w := newWorld(t)
+	m := vendor("acme", "printk=0x11111111")
+	m.File, m.Owner = "/opt/acme/acme.ko", ""
+	withKernel(w, m)
+	for _, f := range w.assess().Findings {
+		if f.ID == "kmod.not-linked" {
+			t.Errorf("%s: %s", f.ID, f.Title)
+		}
+	}
+	if got := module(t, w.again(), "acme"); got.Verdict != assess.ModuleCompatible {
+		t.Errorf("%s: %s", got.Verdict, got.Reason)
 	}
 }
