@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/almamigrate/almamigrate/agent/inventory"
+	"github.com/almamigrate/almamigrate/pkg/kmod"
 )
 
 // findKernelModules turns the verdicts on modules into findings.
@@ -30,6 +31,8 @@ func (a *assessor) findKernelModules(j *kernelJudge) {
 	a.findUnknownModules(j)
 	a.findRebuilt(j)
 	a.findForced(j)
+	a.findRetpoline(j)
+	a.findTaint(j)
 	a.findOtherFile(j)
 	a.findSecureBoot(j)
 }
@@ -375,6 +378,63 @@ func (a *assessor) findForced(j *kernelJudge) {
 			Title:  fmt.Sprintf("%s %s loaded by force: %s", plural(n, "module"), verb(n, "was", "were"), g.list()),
 			Detail: "Its version check was overridden: it was not built for the running kernel. Under another kernel the same command may crash the host, and where signatures are demanded it fails.",
 			Remedy: Remedy{Text: "find what loads it, and get a build for " + j.t.release, Command: "grep -rs " + shellWord(g.names[0]) + " /etc/modprobe.d /etc/modules-load.d /etc/rc.d /etc/systemd/system"},
+		})
+	}
+}
+
+// findRetpoline tells of out-of-tree modules that would be loaded and weaken
+// the kernel's protection.
+func (a *assessor) findRetpoline(j *kernelJudge) {
+	var g moduleGroup
+	for i := range j.modules {
+		r, f := &j.modules[i], j.k.Modules[i].Foreign
+		if f != nil && f.NoRetpoline && f.Problem == "" && (r.Verdict == ModuleCompatible || r.Verdict == ModuleUnknown) {
+			g.add(r, "built without retpolines")
+		}
+	}
+	if n := len(g.names); n > 0 {
+		a.raise(Finding{
+			ID: idKmodRetpoline, Severity: Info, Resources: g.res,
+			Title:  fmt.Sprintf("%s %s built without protection against Spectre v2: %s", plural(n, "out-of-tree module"), verb(n, "is", "are"), g.list()),
+			Detail: "Its compiler did not make retpolines. A kernel that rests on them calls itself vulnerable as soon as it has loaded such a module.",
+			Remedy: Remedy{Text: "ask its supplier for a newer build", Command: "cat /sys/devices/system/cpu/vulnerabilities/spectre_v2"},
+		})
+	}
+}
+
+// trouble are the flags of a kernel that is not well: M, B, D, L.
+const trouble = 1<<4 | 1<<5 | 1<<7 | 1<<14
+
+// findTaint explains what the kernel says of itself, without what the loaded
+// modules say: that is told with them.
+func (a *assessor) findTaint(j *kernelJudge) {
+	var bad, rest []Resource
+	for _, f := range kmod.ExplainTaint(j.k.Tainted) {
+		r := Resource{"host", fmt.Sprintf("taint %c", f.Letter), f.Meaning}
+		if f.Letter == 0 {
+			r.Name = fmt.Sprintf("taint bit %d", f.Bit)
+		}
+		switch {
+		case 1<<f.Bit&uint64(trouble) != 0:
+			bad = append(bad, r)
+		case f.Letter != 0 && slices.ContainsFunc(j.k.Modules, func(m inventory.KernelModule) bool { return strings.IndexByte(m.Taint, f.Letter) >= 0 }):
+		default:
+			rest = append(rest, r)
+		}
+	}
+	if len(bad) > 0 {
+		a.raise(Finding{
+			ID: idKmodTainted, Severity: Warning, Resources: append(bad, rest...),
+			Title:  "the running kernel has had trouble since it started: " + bad[0].Detail,
+			Detail: "It says so in /proc/sys/kernel/tainted. What is wrong now may stop the move half way, and would be blamed on it.",
+			Remedy: Remedy{Text: "look into the kernel's log, then restart the host before the move", Command: "journalctl -k -p err; systemctl reboot"},
+		})
+	} else if len(rest) > 0 {
+		a.raise(Finding{
+			ID: idKmodTainted, Severity: Info, Resources: rest,
+			Title:  "the running kernel is tainted by what no loaded module explains: " + rest[0].Detail,
+			Detail: "It says so in /proc/sys/kernel/tainted. A module that was unloaded since is not among those that were judged.",
+			Remedy: Remedy{Text: "look into the kernel's log for what it was", Command: "journalctl -k | grep -i taint"},
 		})
 	}
 }

@@ -255,6 +255,32 @@ func init() {
 		w.inv.Kernel.Devices = []inventory.KernelDevice{device("pci:v0000103Cd0000323Asv0000103Csd00003243bc01sc04i00", "hpsa", true, "")}
 	})
 
+	add("without retpolines", assess.Ready, []string{"info kmod.compatible", "info kmod.no-retpoline", "info pkg.signature-unknown-key", thirdParty}, func(w *world) {
+		m := vendor("acme", "printk=0x11111111")
+		m.Foreign.NoRetpoline = true
+		withKernel(w, m)
+		installKmod(w, "acme")
+	})
+	add("without retpolines, refused anyway", assess.ReadyWithWarnings, []string{"info pkg.signature-unknown-key", thirdParty, "warning kmod.breaks"}, func(w *world) {
+		m := vendor("acme", "printk=0x99999999")
+		m.Foreign.NoRetpoline = true
+		withKernel(w, m)
+		installKmod(w, "acme")
+	})
+	add("tainted by what is loaded", assess.Ready, []string{"info kmod.compatible", "info pkg.signature-unknown-key", thirdParty}, func(w *world) {
+		withKernel(w, vendor("acme", "printk=0x11111111"))
+		installKmod(w, "acme")
+		w.inv.Kernel.Tainted = 1<<12 | 1<<13
+	})
+	add("tainted by what is gone", assess.Ready, []string{"info kmod.kernel-tainted"}, func(w *world) {
+		withKernel(w, loaded("xfs"))
+		w.inv.Kernel.Tainted = 1<<12 | 1<<40
+	})
+	add("tainted by an oops", assess.ReadyWithWarnings, []string{"warning kmod.kernel-tainted"}, func(w *world) {
+		withKernel(w, loaded("xfs"))
+		w.inv.Kernel.Tainted = 1<<7 | 1<<9
+	})
+
 	secure := func(m inventory.KernelModule) func(*world) {
 		return func(w *world) {
 			withKernel(w, m, loaded("xfs"))

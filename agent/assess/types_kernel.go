@@ -15,6 +15,8 @@ const (
 	idKmodForced     = "kmod.forced"
 	idKmodOtherFile  = "kmod.other-file"
 	idKmodDeep       = "kmod.deep-failed"
+	idKmodRetpoline  = "kmod.no-retpoline"
+	idKmodTainted    = "kmod.kernel-tainted"
 
 	idHwDriver   = "hw.driver-dropped"
 	idHwID       = "hw.id-dropped"
@@ -98,6 +100,18 @@ var kernelFindingTypes = []FindingType{
 		Meaning: "The checksum of its sources (srcversion) that the kernel shows in /sys/module differs from that in the module's file. It is compared for out-of-tree modules, with --deep for all.",
 		Why:     "What runs is not what would be loaded at the next boot: the module was updated without a restart, or an older copy is in the initramfs. That the module works now says nothing of the file.",
 		Action:  "Restart the host before the move; where the initramfs has the old one, make it anew with dracut --force.",
+	},
+	{
+		ID: idKmodTainted, Title: "The running kernel is tainted", Severities: []Severity{Info, Warning},
+		Meaning: "The kernel notes in /proc/sys/kernel/tainted what happened since it started. It is a warning where it had trouble: an oops, a bad page, a lockup, a machine check. Otherwise it is something that no loaded module explains, such as an out-of-tree module that was unloaded since. What the loaded modules bring with them is told with them.",
+		Why:     "A kernel or a machine in trouble may fail in the middle of the move. A module that came and went is one that this check could not judge.",
+		Action:  "Look into the kernel's log, and restart the host before the move; after a machine check look at the hardware.",
+	},
+	{
+		ID: idKmodRetpoline, Title: "A module lacks the protection against Spectre v2", Severities: []Severity{Info},
+		Meaning: "An out-of-tree module was built by a compiler without retpolines, and would go on to be used: modinfo shows no \"retpoline: Y\" for it. Only x86 modules have the mark.",
+		Why:     "AlmaLinux's kernel loads it, says so in its log, and calls itself vulnerable to Spectre v2 in /sys/devices/system/cpu/vulnerabilities where it rests on retpolines.",
+		Action:  "Ask its supplier for a newer build.",
 	},
 	{
 		ID: idKmodDeep, Title: "The kernel packages could not be read", Severities: []Severity{Warning, Blocker},

@@ -300,6 +300,7 @@ func DescribeModule(mod *kmod.Module) *ForeignModule {
 		Version: clean(mod.Info.Get("version")), SrcVersion: clean(mod.Info.Get("srcversion")), Vermagic: clean(mod.Info.Vermagic().String()),
 		InTree: mod.Info.InTree(), Machine: mod.Machine, Depends: mod.Info.Depends(),
 	}
+	f.NoRetpoline = (mod.Machine == "x86_64" || mod.Machine == "i686") && !mod.Info.Retpoline()
 	for _, a := range mod.Info.Aliases() {
 		f.Aliases = append(f.Aliases, clean(a))
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/almamigrate/almamigrate/agent/catalog"
 	"github.com/almamigrate/almamigrate/agent/host"
 	"github.com/almamigrate/almamigrate/agent/inventory"
+	"github.com/almamigrate/almamigrate/pkg/kmod"
 )
 
 const treeRelease = "4.18.0-348.el8.x86_64"
@@ -155,6 +156,22 @@ func TestStrayModules(t *testing.T) {
 	} {
 		if got[name] != want {
 			t.Errorf("%s: %q, want %q", name, got[name], want)
+		}
+	}
+}
+
+// TestRetpoline: the mark is there on x86 only.
+func TestRetpoline(t *testing.T) {
+	for _, c := range []struct {
+		machine, info string
+		want          bool
+	}{{"x86_64", "retpoline=Y", false}, {"x86_64", "intree=Y", true}, {"i686", "", true}, {"aarch64", "", false}} {
+		info, err := kmod.ParseInfo([]byte(c.info + "\x00"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f := inventory.DescribeModule(&kmod.Module{Machine: c.machine, Info: info}); f.NoRetpoline != c.want {
+			t.Errorf("%s, %q: %v", c.machine, c.info, f.NoRetpoline)
 		}
 	}
 }

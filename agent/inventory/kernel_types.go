@@ -86,17 +86,20 @@ func (m *KernelModule) Essential() bool {
 
 // ForeignModule is what the file of an out-of-tree or third-party module says.
 type ForeignModule struct {
-	Problem    string           `json:"problem,omitempty"` // why the file could not be read; then the rest is empty
-	Version    string           `json:"version,omitempty"`
-	SrcVersion string           `json:"src_version,omitempty"`
-	Vermagic   string           `json:"vermagic,omitempty"`
-	InTree     bool             `json:"in_tree,omitempty"`
-	Machine    string           `json:"machine,omitempty"`
-	Depends    []string         `json:"depends,omitempty"`
-	Aliases    []string         `json:"aliases,omitempty"`
-	Imports    []string         `json:"imports,omitempty"` // name=0xCRC, or the name alone; a leading ? marks a weak one
-	Exports    []string         `json:"exports,omitempty"` // likewise
-	Signature  *ModuleSignature `json:"signature,omitempty"`
+	Problem    string `json:"problem,omitempty"` // why the file could not be read; then the rest is empty
+	Version    string `json:"version,omitempty"`
+	SrcVersion string `json:"src_version,omitempty"`
+	Vermagic   string `json:"vermagic,omitempty"`
+	InTree     bool   `json:"in_tree,omitempty"`
+	Machine    string `json:"machine,omitempty"`
+	// NoRetpoline says of an x86 module that its compiler did not protect its
+	// indirect branches (Spectre v2): modinfo shows no "retpoline: Y".
+	NoRetpoline bool             `json:"no_retpoline,omitempty"`
+	Depends     []string         `json:"depends,omitempty"`
+	Aliases     []string         `json:"aliases,omitempty"`
+	Imports     []string         `json:"imports,omitempty"` // name=0xCRC, or the name alone; a leading ? marks a weak one
+	Exports     []string         `json:"exports,omitempty"` // likewise
+	Signature   *ModuleSignature `json:"signature,omitempty"`
 }
 
 // ModuleSignature is the signature at the end of a module file.
