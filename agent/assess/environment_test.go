@@ -99,6 +99,11 @@ func init() {
 	}
 	env := func(c func(*inventory.Environment)) change { return func(w *world) { c(w.inv.Environment) } }
 
+	// What a copied /proc says counts: the reboot is pending.
+	add("captured", warn, func(w *world) {
+		w.inv.Host.Live, w.inv.Host.Captured = false, true
+		w.inv.Environment.RebootFlags = []string{"/run/reboot-required"}
+	}, "info host.not-examined", "warning host.reboot-pending")
 	add("inventory of an older version", ready, func(w *world) { w.inv.Environment = nil }, "info host.not-examined")
 	add("image", ready, func(w *world) {
 		w.inv.Host.Live, w.inv.Host.Kernel = false, ""
@@ -501,4 +506,24 @@ func TestKernelFlavour(t *testing.T) {
 			t.Errorf("%s %s: %s, want %s", c.name, c.release, got, c.want)
 		}
 	}
+}
+
+// TestMemberEntries: an ESP on an array says for each member whether the
+// firmware would start from it.
+func TestMemberEntries(t *testing.T) {
+	w := newWorld(t)
+	e := w.inv.Environment
+	part := e.ESPs[0].Device
+	other := boot.Device{Name: "sdb1", Kind: "partition", PartUUID: "bbbb"}
+	e.ESPs[0].Device = boot.Device{Name: "md127", Kind: "md", Level: "raid1", Below: []boot.Device{part, other}}
+	for _, f := range w.assess().Findings {
+		if f.ID != "boot.esp-on-raid" {
+			continue
+		}
+		if len(f.Resources) != 3 || !strings.HasPrefix(f.Resources[1].Detail, "boot entry 0") || f.Resources[2] != (assess.Resource{Kind: "device", Name: "/dev/sdb1", Detail: "no boot entry of the firmware names it"}) {
+			t.Errorf("%+v", f.Resources)
+		}
+		return
+	}
+	t.Error("boot.esp-on-raid is not raised")
 }

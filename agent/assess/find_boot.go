@@ -45,7 +45,7 @@ func (a *assessor) findBoot() {
 	a.findLoader()
 	a.findEntries()
 	a.findKernels()
-	if a.inv.Host.Live {
+	if a.inv.Host.Running() {
 		a.findUEFI()
 		a.findSealed()
 	}
@@ -60,7 +60,7 @@ func (a *assessor) findLoader() {
 	switch {
 	case l.Kind == "grub2":
 	case l.Kind == "zipl" && a.inv.Host.Arch == "s390x":
-	case l.Kind == "unknown" && (hasKernel || a.installed("kernel-core")) && a.inv.Host.Live:
+	case l.Kind == "unknown" && (hasKernel || a.installed("kernel-core")) && a.inv.Host.Running():
 		a.raise(Finding{
 			ID: idBootNoLoader, Severity: Info, Resources: []Resource{{"file", "/boot", ""}},
 			Title:  "no configuration of a boot loader was found",
@@ -161,7 +161,7 @@ func (a *assessor) findEntries() {
 // is the way back if the new one does not start.
 func (a *assessor) findKernelEntry() {
 	l, run := a.inv.Environment.Loader, a.runningKernel()
-	if !l.BLS || run == nil || !a.inv.Host.Live {
+	if !l.BLS || run == nil || !a.inv.Host.Running() {
 		return
 	}
 	for _, e := range l.Entries {
@@ -345,7 +345,7 @@ func (a *assessor) findUEFI() {
 		})
 		if len(kinds) > 0 {
 			a.raise(Finding{
-				ID: idBootESPStacked, Severity: Warning, Resources: []Resource{{"device", "/dev/" + e.Device.Name, strings.Join(kinds, " on ")}},
+				ID: idBootESPStacked, Severity: Warning, Resources: append([]Resource{{"device", "/dev/" + e.Device.Name, strings.Join(kinds, " on ")}}, a.memberEntries(e.Device)...),
 				Title:  fmt.Sprintf("the EFI system partition at %s is on %s", e.Mount, strings.Join(kinds, " on ")),
 				Detail: "The firmware knows partitions, not arrays or maps. Each member partition needs a boot entry of its own for AlmaLinux's shim.",
 				Remedy: Remedy{Text: "note the member partitions and their boot entries before the move", Command: "lsblk -s /dev/" + e.Device.Name + "; efibootmgr -v"},
@@ -386,6 +386,33 @@ func (a *assessor) findUEFI() {
 			Remedy: Remedy{Text: "find out who put them there, and which of them the firmware starts", Command: "efibootmgr -v; rpm -qf /boot/efi/EFI/*/*.efi"},
 		})
 	}
+}
+
+// memberEntries tells for each partition that a stacked ESP is made of which
+// boot entry of the firmware names it.
+func (a *assessor) memberEntries(esp boot.Device) []Resource {
+	m := a.inv.Environment.BootManager
+	if m == nil {
+		return nil
+	}
+	var out []Resource
+	esp.Walk(func(d boot.Device) {
+		if d.Kind != "partition" || d.PartUUID == "" {
+			return
+		}
+		var names []string
+		for _, e := range m.Entries {
+			if e.PartUUID == d.PartUUID {
+				names = append(names, fmt.Sprintf("%04X %s", e.Number, e.Description))
+			}
+		}
+		text := "no boot entry of the firmware names it"
+		if len(names) > 0 {
+			text = "boot entry " + strings.Join(names, ", ")
+		}
+		out = append(out, Resource{"device", "/dev/" + d.Name, text})
+	})
+	return out
 }
 
 func (a *assessor) judgedAs(nevra string) *judged {

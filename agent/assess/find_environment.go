@@ -41,9 +41,13 @@ func (a *assessor) notExamined() {
 		f.Title = "only packages and repositories were looked at"
 		f.Detail = "The inventory does not say how the host boots, what space it has, or who manages it: it was written by an older version."
 		f.Remedy = Remedy{Text: "take the inventory again with this version", Command: "almamigrate inventory --json > FILE"}
-	case !a.inv.Host.Live:
+	case !a.inv.Host.Running():
 		f.Title = "an image was looked at, not a running system"
 		f.Detail = "Free space, mounts, firmware, loaded modules, locks and pending reboots are not known."
+		f.Remedy = Remedy{Text: "check the running host as well", Command: "almamigrate check"}
+	case a.inv.Host.Captured:
+		f.Title = "a copy of a host's files was looked at, not the running system"
+		f.Detail = "What its /proc and /sys said when they were copied is judged. Free space, locks and the attributes of files are not known, nor what was not copied."
 		f.Remedy = Remedy{Text: "check the running host as well", Command: "almamigrate check"}
 	default:
 		return
@@ -227,7 +231,7 @@ var restartFor = []string{"dbus", "dbus-broker", "dbus-daemon", "glibc", "linux-
 // findState judges what passes: reboots, locks, clocks, settings in force.
 func (a *assessor) findState() {
 	env := a.inv.Environment
-	if !a.inv.Host.Live {
+	if !a.inv.Host.Running() {
 		return
 	}
 	if a.bootsItself() {

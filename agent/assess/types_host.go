@@ -61,7 +61,7 @@ const (
 var hostFindingTypes = []FindingType{
 	{
 		ID: idHostNotExamined, Title: "Part of the host was out of reach", Severities: []Severity{Info},
-		Meaning: "The check was made on an image, or on an inventory of an older version. What only a running system shows was not looked at; findings about it are not raised, which does not mean that all is well.",
+		Meaning: "The check was made on an image, on a copy of a host's files (with its /proc and /sys: a sosreport with an rpm database, for example), or on an inventory of an older version. What only a running system shows was not looked at; findings about it are not raised, which does not mean that all is well.",
 		Why:     "Free space, mounts, boot entries, locks or a pending reboot can still stand in the way.",
 		Action:  "Run the check on the running host, or take the inventory again with this version.",
 	},

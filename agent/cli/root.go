@@ -156,7 +156,7 @@ Start with:  almamigrate check`,
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &flagError{err} })
 	c.SetVersionTemplate("almamigrate {{.Version}}\n")
 	f := c.PersistentFlags()
-	f.StringVar(&a.root, "root", "/", "read the host from `DIR` (an image or chroot)")
+	f.StringVar(&a.root, "root", "/", "read the host from `DIR` (an image, a chroot, or a copy with the host's /proc and /sys)")
 	f.StringVar(&a.configFile, "config", "", "read settings from `FILE` instead of /etc/almamigrate/almamigrate.conf")
 	f.BoolVar(&a.json, "json", a.json, "write one JSON document to standard output")
 	f.StringVar(&a.color, "color", "auto", "colour the text: auto, always or never (NO_COLOR is honoured)")

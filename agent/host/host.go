@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,6 +63,20 @@ func (h *Host) Close() error { return h.root.Close() }
 
 // Live tells whether this is the running system.
 func (h *Host) Live() bool { return h.Root == "/" }
+
+// Captured tells whether the tree is no image but holds what a running system
+// showed of itself: its /proc, copied to files. A /proc that is mounted below the
+// root shows the kernel of this machine, whoever's the tree is.
+func (h *Host) Captured() bool {
+	if h.Live() || !slices.ContainsFunc(mountTables, h.root.Exists) {
+		return false
+	}
+	var st unix.Statfs_t
+	return unix.Statfs(h.Path("/proc"), &st) == nil && st.Type != unix.PROC_SUPER_MAGIC
+}
+
+// mountTables are where copies of a running system have its mounts.
+var mountTables = []string{"/proc/self/mountinfo", "/proc/1/mountinfo", "/proc/mountinfo"}
 
 // Path returns where a path of the host is found from outside, for messages
 // and for packages that take a root and resolve links themselves.
@@ -129,8 +144,12 @@ func (h *Host) Name() string {
 }
 
 // Uname returns release and machine of the running kernel, both empty for an
-// image: its kernel is not the one that runs.
+// image: its kernel is not the one that runs. Of a captured system the release
+// is known.
 func (h *Host) Uname() (release, machine string) {
+	if h.Captured() {
+		return h.root.Attr("/proc/sys/kernel/osrelease"), ""
+	}
 	var u unix.Utsname
 	if !h.Live() || unix.Uname(&u) != nil {
 		return "", ""

@@ -150,3 +150,37 @@ func TestIdentityOfImages(t *testing.T) {
 		t.Errorf("running system: live %v, kernel %q on %q", live.Live(), r, m)
 	}
 }
+
+// TestCaptured: files that were copied from a /proc make a tree more than an
+// image; a /proc that is mounted there is this machine's.
+func TestCaptured(t *testing.T) {
+	h, dir := tree(t)
+	if h.Captured() {
+		t.Error("an image without /proc is captured")
+	}
+	for _, d := range []string{"proc/self", "proc/sys/kernel"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, filepath.Join(dir, "proc/sys/kernel/osrelease"), "4.18.0-348.el8.x86_64\n")
+	if release, _ := h.Uname(); h.Captured() || release != "" {
+		t.Errorf("without mounts: captured %v, release %q", h.Captured(), release)
+	}
+	write(t, filepath.Join(dir, "proc/self/mountinfo"), "20 1 8:2 / / rw - xfs /dev/sda2 rw\n")
+	if release, machine := h.Uname(); !h.Captured() || h.Live() || release != "4.18.0-348.el8.x86_64" || machine != "" {
+		t.Errorf("captured %v, release %q, machine %q", h.Captured(), release, machine)
+	}
+	if os.Geteuid() != 0 {
+		return
+	}
+	proc := filepath.Join(dir, "proc")
+	if err := unix.Mount("/proc", proc, "", unix.MS_BIND, ""); err != nil {
+		t.Logf("cannot mount: %v", err)
+		return
+	}
+	defer func() { _ = unix.Unmount(proc, unix.MNT_DETACH) }()
+	if release, _ := h.Uname(); h.Captured() || release != "" {
+		t.Errorf("with this machine's /proc: captured %v, release %q", h.Captured(), release)
+	}
+}

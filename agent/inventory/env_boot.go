@@ -143,6 +143,9 @@ func (x *reader) esps() {
 			x.t.skip("EFI system partitions", p)
 			continue
 		}
+		if x.captured && !x.r.Exists("/sys/dev/block") {
+			continue // the devices were not copied
+		}
 		x.env.ESPProblems = append(x.env.ESPProblems, clean(p.Error()))
 	}
 	owners := x.owners("/boot/efi/EFI/")
@@ -228,7 +231,7 @@ func (x *reader) mounts() {
 			continue
 		}
 		y := Mount{Point: clean(m.Point), FSType: m.FSType, Source: clean(m.Source), ReadOnly: m.ReadOnly(), Holds: h}
-		if h != nil && !slices.Contains(networkFS, m.FSType) && !strings.HasPrefix(m.FSType, "fuse") {
+		if h != nil && !x.captured && !slices.Contains(networkFS, m.FSType) && !strings.HasPrefix(m.FSType, "fuse") {
 			if u, err := x.r.Usage(m.Point); err != nil {
 				x.t.skip("free space on "+m.Point, err)
 			} else {

@@ -13,7 +13,8 @@ import (
 // Environment is what is around the packages: how the host boots, where there
 // is space, what would resist a change, who else manages the host. It holds
 // facts only. Of an image only what is written in files is known; the fields
-// marked "live" are empty.
+// marked "live" are empty. Of a captured system (Host.Captured) they are those
+// of its copied /proc and /sys, without the usage of file systems.
 type Environment struct {
 	Container    Container          `json:"container"`               // live
 	Firmware     *boot.Firmware     `json:"firmware,omitempty"`      // live
@@ -192,19 +193,22 @@ type reader struct {
 	t    *taker
 	r    *rootfs.Root
 	live bool
-	env  *Environment
+	// captured: what is read are copies of a running system's files. What they do
+	// not hold (usage, locks) is this machine's.
+	captured bool
+	env      *Environment
 }
 
 // environment reads Inventory.Environment. It comes after the packages, and
 // what it cannot read is in Skipped.
-func (t *taker) environment(live bool) {
+func (t *taker) environment(live, captured bool) {
 	r, err := rootfs.Open(t.h.Root)
 	if err != nil {
 		t.skip("boot, mounts and settings", err)
 		return
 	}
 	defer r.Close()
-	x := &reader{t: t, r: r, live: live, env: &Environment{}}
+	x := &reader{t: t, r: r, live: live || captured, captured: captured, env: &Environment{}}
 	x.boot()
 	x.kernels()
 	x.kernelChoice()
@@ -214,7 +218,7 @@ func (t *taker) environment(live bool) {
 	x.panels()
 	x.crypt()
 	x.alternatives()
-	if live {
+	if x.live {
 		x.container()
 		x.mounts()
 		x.esps()
@@ -294,7 +298,9 @@ func (x *reader) selinux() {
 	case "0":
 		x.env.SELinux.Mode = "permissive"
 	default:
-		x.env.SELinux.Mode = "disabled"
+		if !x.captured || x.r.Exists("/sys/fs") {
+			x.env.SELinux.Mode = "disabled"
+		}
 	}
 }
 

@@ -426,3 +426,46 @@ func unreadable(t *testing.T) {
 		}
 	}
 }
+
+// TestCapturedHost: of the copied files of a running system all is judged that
+// they say, and nothing that only this machine would answer.
+func TestCapturedHost(t *testing.T) {
+	files := liveHost()
+	delete(files, "sys/fs/selinux/enforce")
+	read := func() (*inventory.Environment, []inventory.Skipped) {
+		root := lay(t, files)
+		h, err := host.New(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = h.Close() })
+		cat, err := catalog.Load(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return inventory.ReadCaptured(h, cat, inventory.Host{Distro: inventory.CentOS, Major: 8, Arch: "x86_64"})
+	}
+	e, skipped := read()
+	if len(skipped) > 0 {
+		t.Errorf("skipped %v", skipped)
+	}
+	if e.Firmware == nil || !e.Firmware.UEFI || len(e.ESPs) != 1 || e.ESPs[0].Device.Partition != 1 || e.Started == 0 || len(e.LoaderFiles) == 0 || e.SELinux.Mode != "" {
+		t.Errorf("%+v", e)
+	}
+	if len(e.Mounts) != 4 {
+		t.Errorf("mounts %+v", e.Mounts)
+	}
+	for _, m := range e.Mounts {
+		if m.Known {
+			t.Errorf("the usage of %s is this machine's", m.Point)
+		}
+	}
+	for name := range files {
+		if strings.HasPrefix(name, "sys/dev/") || strings.HasPrefix(name, "sys/devices/") {
+			delete(files, name)
+		}
+	}
+	if e, _ := read(); len(e.ESPProblems) > 0 || len(e.ESPs) != 1 || e.ESPs[0].Mount != "/boot/efi" {
+		t.Errorf("without devices: problems %v, ESPs %+v", e.ESPProblems, e.ESPs)
+	}
+}

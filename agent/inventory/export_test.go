@@ -26,7 +26,7 @@ var (
 // ReadEnvironment reads what is around the packages of a tree.
 func ReadEnvironment(h *host.Host, cat *catalog.Catalog, live bool, who Host, pkgs []Package) (*Environment, []Skipped) {
 	t := &taker{h: h, cat: cat, inv: &Inventory{Host: who, Packages: pkgs}}
-	t.environment(live)
+	t.environment(live, false)
 	return t.inv.Environment, t.inv.Skipped
 }
 
@@ -36,7 +36,14 @@ var ProcessLibraryPath = processLibraryPath
 // ReadBoth reads the environment of a tree, and then its kernel side.
 func ReadBoth(h *host.Host, cat *catalog.Catalog, live bool, who Host, pkgs []Package) (*Kernel, []Skipped) {
 	t := &taker{h: h, cat: cat, inv: &Inventory{Host: who, Packages: pkgs}}
-	t.environment(live)
+	t.environment(live, false)
 	t.kernel()
 	return t.inv.Kernel, t.inv.Skipped
+}
+
+// ReadCaptured reads what is around the packages of a captured system.
+func ReadCaptured(h *host.Host, cat *catalog.Catalog, who Host) (*Environment, []Skipped) {
+	t := &taker{h: h, cat: cat, inv: &Inventory{Host: who}}
+	t.environment(false, true)
+	return t.inv.Environment, t.inv.Skipped
 }

@@ -189,7 +189,7 @@ func (t *taker) identify(osr map[string]string) {
 	hst := &t.inv.Host
 	kernel, machine := t.h.Uname()
 	*hst = Host{
-		Name: t.h.Name(), Root: t.h.Root, Live: t.h.Live(), Kernel: clean(kernel),
+		Name: t.h.Name(), Root: t.h.Root, Live: t.h.Live(), Captured: t.h.Captured(), Kernel: clean(kernel),
 		OSRelease: osr, PrettyName: cmp.Or(osr["PRETTY_NAME"], osr["NAME"]),
 	}
 	if hst.OSRelease == nil {

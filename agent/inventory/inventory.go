@@ -86,7 +86,13 @@ type Host struct {
 	Kernel         string            `json:"kernel"` // uname -r, empty for an image
 	Root           string            `json:"root"`   // what was read: "/" or the image's folder
 	Live           bool              `json:"live"`   // the running system rather than an image
+	// Captured: a copy of a running system's files, /proc and /sys included, as
+	// sosreports and the like have them.
+	Captured bool `json:"captured,omitempty"`
 }
+
+// Running tells whether it is known what the system was like while it ran.
+func (h *Host) Running() bool { return h.Live || h.Captured }
 
 // Database says which rpm database was read.
 type Database struct {

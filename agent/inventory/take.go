@@ -66,7 +66,7 @@ func Take(ctx context.Context, h *host.Host, cat *catalog.Catalog, opt Options) 
 	}
 	t.identify(osr)
 	t.readRepos()
-	t.environment(h.Live())
+	t.environment(h.Live(), h.Captured())
 	t.kernel()
 	t.finish()
 	return t.inv, nil

@@ -3,7 +3,9 @@ package boot
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"sort"
 	"strconv"
@@ -41,6 +43,14 @@ func hasOption(list, want string) bool {
 // last one, which is what is seen, stays.
 func ReadMounts(r *rootfs.Root) ([]Mount, error) {
 	data, err := r.ReadFile("/proc/self/mountinfo", maxBootFile)
+	// Copied trees often have the folder of a process instead of the link.
+	for _, other := range []string{"/proc/1/mountinfo", "/proc/mountinfo"} {
+		if errors.Is(err, fs.ErrNotExist) {
+			if d, e := r.ReadFile(other, maxBootFile); e == nil {
+				data, err = d, nil
+			}
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the mounts: %w", err)
 	}
