@@ -101,6 +101,7 @@ func (a *app) learn(r *report.Redactor) {
 		return string(data)
 	}
 	r.Host(read("/etc/hostname"))
+	r.Secret(read("/etc/machine-id")) // confidential, by machine-id(5); boot entries are named after it
 	for l := range strings.Lines(read("/etc/hosts")) {
 		l, _, _ = strings.Cut(l, "#")
 		for _, f := range strings.Fields(l) {
@@ -135,7 +136,6 @@ func (a *app) learn(r *report.Redactor) {
 		return // the forms of secrets are known all the same
 	}
 	r.Secret(cfg.Repos.ProxyPassword)
-	r.Secret(cfg.Repos.ProxyUsername)
 	for _, u := range []string{cfg.Repos.Proxy, cfg.Repos.Mirror} {
 		r.Learn([]byte(u))
 	}

@@ -335,6 +335,8 @@ func (b *BootedHost) timer() {
 func (b *BootedHost) bundle(c *collector) {
 	t := b.t
 	t.Helper()
+	log := "curl: (5) cannot use proxy http://joe:p@ss@squid.other.example:3128\nnfs07:/export /mnt nfs4 rw,addr=10.77.1.2 0 0\n/dev/mapper/rhel_" + b.Name + "-root\n--password hunter3 x\n"
+	b.Must("sh", "-c", "printf %s \"$1\" >> /var/log/dnf.log", "sh", log)
 	list := b.Must("almamigrate", "support-bundle", "--list")
 	for _, want := range []string{"inventory.json", "config/conf.d/report.conf", "reports/", "journal.txt", "versions.txt", "spool/fleet/state.json"} {
 		if !strings.Contains(list, want) {
@@ -345,9 +347,15 @@ func (b *BootedHost) bundle(c *collector) {
 		t.Error("--list wrote something")
 	}
 	b.Must("sh", "-ec", "cd /tmp && almamigrate support-bundle -o b.tar.gz && mkdir b && tar -xzf b.tar.gz -C b")
-	for _, word := range []string{"lab-token", b.Name, "geheim"} {
+	id := strings.TrimSpace(b.Must("cat", "/etc/machine-id"))
+	for _, word := range []string{"lab-token", b.Name, "geheim", "p@ss", "squid", "nfs07", "10.77.1.2", "hunter3", id} {
 		if r := b.Do(Cmd{Args: []string{"grep", "-rlF", "--", word, "/tmp/b"}}); r.Code == 0 {
 			t.Errorf("the bundle has %q in %s", word, r.Stdout)
+		}
+	}
+	for _, name := range strings.Fields(b.Must("find", "/tmp/b", "-name", "*.json")) {
+		if !json.Valid([]byte(b.Must("cat", name))) {
+			t.Errorf("%s is no JSON any more", name)
 		}
 	}
 	if got := b.Must("sh", "-c", "cat /tmp/b/*/CONTENT.txt"); !strings.Contains(got, "inventory.json") {
