@@ -31,6 +31,7 @@ const (
 	// MaxMemory is about what reading one file can hold at most, in bytes.
 	MaxMemory    = 512 << 20
 	maxStrings   = 128 << 20
+	strSlack     = 4096      // bytes behind the string table that names may lie in
 	maxNames     = 256 << 20 // bytes of the names of all symbols
 	maxSymbols   = 1 << 20
 	maxVersions  = 1 << 16 // entries of all version tables; an index has 15 bits

@@ -220,6 +220,30 @@ func TestClassesAndOrders(t *testing.T) {
 	}
 }
 
+// TestShortStringTable reads a program as linkers of before 2001 made them:
+// DT_STRSZ ends before the names of versions, and in the middle of a name.
+func TestShortStringTable(t *testing.T) {
+	for _, inside := range []int{0, len("GLIBC")} {
+		m := little(false, 3)
+		b := m.build()
+		end := bytes.Index(b[m.at["strtab"]:], []byte("GLIBC_2.2.5")) + inside
+		for at := m.at["dynamic"]; ; at += 8 {
+			if binary.LittleEndian.Uint32(b[at:]) == 10 {
+				binary.LittleEndian.PutUint32(b[at+4:], uint32(end))
+				break
+			}
+		}
+		f, err := read(b)
+		if err != nil {
+			t.Fatalf("a table of %d bytes: %v", end, err)
+		}
+		want := []elfdyn.Need{{Library: "libc.so.6", Versions: []elfdyn.Version{{Name: "GLIBC_2.2.5"}}}}
+		if d := cmp.Diff(want, f.Needs); d != "" || len(f.Imports) != 2 || f.Imports[0].String() != "read@GLIBC_2.2.5" {
+			t.Errorf("a table of %d bytes: imports %v, needs (-want +got):\n%s", end, f.Imports, d)
+		}
+	}
+}
+
 // TestHostile damages one thing after the other.
 func TestHostile(t *testing.T) {
 	m := little(true, 62)

@@ -419,6 +419,11 @@ func (d *decoder) dynamic(s segment, opt Options) error {
 }
 
 // loadStrings brings the string table into one string that names share.
+//
+// What follows the table in its segment is read, too, as far as strSlack goes:
+// linkers of before 2001 put the names of versions behind the others and left
+// them out of DT_STRSZ. ld.so does not look at that size, so those programs run
+// to this day.
 func (d *decoder) loadStrings() error {
 	addr, ok := d.dyn[dtStrTab]
 	size := d.dyn[dtStrSize]
@@ -435,7 +440,7 @@ func (d *decoder) loadStrings() error {
 	if size > left {
 		return corrupt("a string table of %d bytes where %d are", size, left)
 	}
-	b, err := d.r.whole(off, size)
+	b, err := d.r.whole(off, min(left, size+strSlack))
 	d.strings = string(b)
 	return err
 }
