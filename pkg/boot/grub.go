@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"regexp"
 	"sort"
 	"strings"
 
@@ -182,9 +181,28 @@ func configProblem(text []byte) string {
 	return grubScript(string(text))
 }
 
-// chained finds GRUB's commands that read another file, but for those in
-// grub2-mkconfig's own custom.cfg and os-prober parts, which are beside entries.
-var chained = regexp.MustCompile(`(?m)^[ \t]*(configfile|chainloader|normal)[ \t]`)
+// chained tells whether a grub.cfg goes on to read another one: by configfile
+// or normal, or by starting another loader. Beside entries that start kernels,
+// what is started with chainloader is another system: os-prober writes such
+// entries for Windows.
+func chained(text string) bool {
+	loader, kernels := false, strings.Contains(text, "blscfg")
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) < 2 {
+			continue
+		}
+		switch f[0] {
+		case "configfile", "normal":
+			return true
+		case "chainloader":
+			loader = true
+		case "linux", "linux16", "linuxefi":
+			kernels = true
+		}
+	}
+	return loader && !kernels
+}
 
 // ReadLoader reads the boot loader's configuration.
 func ReadLoader(r *rootfs.Root) (Loader, error) {
@@ -217,7 +235,7 @@ func ReadLoader(r *rootfs.Root) (Loader, error) {
 	if l.Kind == "grub2" {
 		l.ConfigProblem = configProblem(text)
 	}
-	l.Chained = chained.Match(text)
+	l.Chained = chained(string(text))
 	l.BLS = bytes.Contains(text, []byte("blscfg")) || l.Kind == "zipl" || l.Kind == "systemd-boot"
 	if data, err := r.ReadFile("/etc/default/grub", maxBootFile); err == nil {
 		sc := bufio.NewScanner(bytes.NewReader(data))

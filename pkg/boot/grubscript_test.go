@@ -148,6 +148,8 @@ func FuzzGrubScript(f *testing.F) {
 func TestChained(t *testing.T) {
 	for text, want := range map[string]bool{
 		"search --fs-uuid --set=dev 1\nset prefix=($dev)/grub2\nconfigfile $prefix/grub.cfg\n": true, grubConfig: false, "menuentry x {\n\tchainloader +1\n}\n": true,
+		// As os-prober writes it beside the host's own entries.
+		grubConfig + "menuentry 'Windows Boot Manager (on /dev/sda1)' --class windows $menuentry_id_option 'osprober-efi-1' {\n\tinsmod part_gpt\n\tchainloader /efi/Microsoft/Boot/bootmgfw.efi\n}\n": false,
 	} {
 		l, err := boot.ReadLoader(hostDir(t, map[string]string{"boot/grub2/grub.cfg": text}))
 		if err != nil || l.Chained != want {
