@@ -49,7 +49,7 @@ func locate(r *os.Root, root string) (Location, string, error) {
 	plain = plain && strings.HasPrefix(configured, "/")
 	if plain {
 		configured = path.Clean(configured)
-		dirs = append([]string{configured}, dirs...)
+		dirs = append([]string{configured}, slices.DeleteFunc(slices.Clone(dirs), func(d string) bool { return d == configured })...)
 	}
 	// As rpm does: the configured format if it is there, else the first that is.
 	order := []Backend{SQLite, NDB, BDB}
@@ -95,7 +95,7 @@ func locate(r *os.Root, root string) (Location, string, error) {
 		}
 		return loc, names[0], nil
 	}
-	return Location{}, "", fmt.Errorf("%w under %s: looked for rpmdb.sqlite and Packages in %s", ErrNotFound, root, strings.Join(slices.Compact(dirs), ", "))
+	return Location{}, "", fmt.Errorf("%w under %s: looked for rpmdb.sqlite and Packages in %s", ErrNotFound, root, strings.Join(dirs, ", "))
 }
 
 func errNDB() error {

@@ -128,6 +128,21 @@ func TestLocateErrors(t *testing.T) {
 
 // TestOpenStaysInRoot has links that lead out of the root, were they followed
 // from outside. The system's own database, if any, must not be read.
+// Each place that was looked at is named once, also where rpm's macros name one
+// of the well-known ones.
+func TestLocateNamesPlaces(t *testing.T) {
+	for dbpath, want := range map[string]string{
+		"%{_var}/lib/rpm":       "in /var/lib/rpm, /usr/lib/sysimage/rpm",
+		"/usr/lib/sysimage/rpm": "in /usr/lib/sysimage/rpm, /var/lib/rpm",
+		"/srv/db":               "in /srv/db, /usr/lib/sysimage/rpm, /var/lib/rpm",
+	} {
+		_, err := rpmdb.Locate(tree(t, map[string]string{"/usr/lib/rpm/macros": "%_dbpath\t" + dbpath + "\n"}))
+		if !errors.Is(err, rpmdb.ErrNotFound) || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("_dbpath %s: %v, want it to end %q", dbpath, err, want)
+		}
+	}
+}
+
 func TestOpenStaysInRoot(t *testing.T) {
 	outside := makeSQLite(t, 1, 2)
 	for name, link := range map[string]string{"absolute": outside, "upwards": "../../../../../../../../../.." + outside} {
