@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -208,19 +209,12 @@ func (f *migrateFlags) approve(ctx context.Context, a *app, p *plan.Plan) error 
 		if err := plan.Drift(approved, p); err != nil {
 			return err
 		}
-		if len(p.Overrides) == 0 {
-			over := map[string]bool{}
-			for _, o := range approved.Overrides {
-				over[o.ID] = true
+		// What was approved counts, and what is overridden here and now beside it.
+		for _, o := range approved.Overrides {
+			if !slices.ContainsFunc(p.Overrides, func(x plan.Override) bool { return x.ID == o.ID }) {
+				p.Overrides = append(p.Overrides, o)
 			}
-			p.Overrides = approved.Overrides
-			open := []string{}
-			for _, id := range p.Blockers {
-				if !over[id] {
-					open = append(open, id)
-				}
-			}
-			p.Blockers = open
+			p.Blockers = slices.DeleteFunc(p.Blockers, func(id string) bool { return id == o.ID })
 		}
 	}
 	if !a.json && !a.quiet && a.unit == nil {

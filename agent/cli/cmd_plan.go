@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,6 +77,11 @@ func (e *evidence) fetch(ctx context.Context, repo string, p *repodata.Package, 
 func (a *app) makePlan(ctx context.Context, f repoFlags) (*evidence, error) {
 	if len(f.override) > 0 && strings.TrimSpace(f.reason) == "" {
 		return nil, usageError("cannot override a finding without --reason TEXT")
+	}
+	for _, id := range f.override {
+		if !slices.ContainsFunc(assess.Catalogue(), func(t assess.FindingType) bool { return t.ID == id }) {
+			return nil, &UserError{Msg: "cannot override " + id + ": no finding has this id", Hint: "almamigrate explain   (lists all ids)", Code: ExitUsage}
+		}
 	}
 	switch f.rollback {
 	case plan.RollbackFull, plan.RollbackBranding, plan.RollbackNone:
@@ -159,8 +165,12 @@ func (a *app) makePlan(ctx context.Context, f repoFlags) (*evidence, error) {
 	} else if asked {
 		res = assess.Assess(judged)
 	}
+	scriptlets, err := step.InstalledScriptlets()
+	if err != nil {
+		return e, err
+	}
 	in := plan.Input{
-		Full: f.full, RollbackDepth: f.rollback,
+		Scriptlets: scriptlets, Full: f.full, RollbackDepth: f.rollback,
 		Inventory: inv, Assessment: res, Catalog: cat, Major: major, Repos: repos, Tool: inventory.Tool{Name: "almamigrate", Version: Version},
 		Now: time.Now(), Free: step.Free, Mirror: a.laterMirror(cf.mirror),
 	}

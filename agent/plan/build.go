@@ -29,6 +29,8 @@ type Input struct {
 	Tool       inventory.Tool
 	Now        time.Time
 	Free       func(path string) int64 // bytes free in a path's file system; nil: unknown
+	// Scriptlets of an installed package; nil: none are looked at.
+	Scriptlets func(nevra string) (Scriptlets, bool)
 
 	Full          bool   // DepthFull; the Assessment must have its Moves
 	RollbackDepth string // empty: RollbackFull
@@ -65,7 +67,7 @@ func Build(in Input) (*Plan, error) {
 		Target: fmt.Sprintf("AlmaLinux %d", in.Major), Major: in.Major, Depth: DepthBranding, RollbackDepth: in.RollbackDepth,
 		Streams: []Stream{}, Counts: Counts{map[string]int{}, map[string]int{}},
 		Leaving: []Leaving{}, Coming: []Coming{}, Staying: []Note{}, RepoFiles: []RepoFile{}, EnableRepos: []string{}, Keys: []Key{}, Vars: []string{},
-		Services: []string{}, Blockers: []string{}, Overrides: []Override{}, NotRestorable: []string{}, Space: []Space{},
+		RepoOptions: []RepoOption{}, Services: []string{}, ServicesStopped: []string{}, Blockers: []string{}, Overrides: []Override{}, NotRestorable: []string{}, Space: []Space{},
 		Evidence: evidence(inv, in.Repos), picks: map[string]Pick{},
 	}
 	p.Overrides = append(p.Overrides, in.Overrides...)
@@ -89,7 +91,10 @@ func Build(in Input) (*Plan, error) {
 	}
 	p.count()
 	p.repoFiles(in)
+	p.repoOptions(in)
 	p.keysAndVars(in, s)
+	p.services(in.Scriptlets)
+	p.saved(in)
 	p.blockers(in)
 	p.space(in)
 	p.steps()
@@ -345,6 +350,9 @@ func (p *Plan) steps() {
 
 func (p *Plan) enableTitle() string {
 	t := "enable AlmaLinux repositories: " + orNone(p.EnableRepos)
+	if n := len(p.RepoOptions); n > 0 {
+		t += fmt.Sprintf("; give them %s of the old ones", count(n, "setting"))
+	}
 	if p.Mirror != nil {
 		t += "; read them from " + p.Mirror.URL
 	}

@@ -58,7 +58,9 @@ func evidence(inv *inventory.Inventory, repos []assess.TargetRepo) Evidence {
 const maxNamed = 12
 
 // Drift compares an approved plan with one that was made now. It returns nil,
-// or an error that wraps ErrDrift and names what changed.
+// or an error that wraps ErrDrift and names what changed. What would be done is
+// compared as well as what it rests on: another catalogue or version of the
+// program may decide otherwise.
 func Drift(approved, now *Plan) error {
 	var diff []string
 	list := func(what string, was, is []string) {
@@ -108,6 +110,32 @@ func Drift(approved, now *Plan) error {
 	}
 	list("coming package", coming(approved.Coming), coming(now.Coming))
 	list("leaving package", leaving(approved.Leaving), leaving(now.Leaving))
+	// What the catalogue in /etc decides, of evidence that is the same.
+	done := func(p *Plan) (out []string) {
+		for _, r := range p.RepoFiles {
+			out = append(out, "repository file put aside: "+r.File)
+		}
+		for _, id := range p.EnableRepos {
+			out = append(out, "AlmaLinux repository enabled: "+id)
+		}
+		for _, o := range p.RepoOptions {
+			out = append(out, fmt.Sprintf("setting of AlmaLinux's %s: %s=%s", o.Repo, o.Key, o.Value))
+		}
+		for _, k := range p.Keys {
+			out = append(out, "key imported: "+k.Fingerprint)
+		}
+		for _, v := range p.Vars {
+			out = append(out, "dnf variable kept: "+v)
+		}
+		for _, s := range p.Streams {
+			out = append(out, fmt.Sprintf("module stream: %s %s to %s", s.Module, s.From, s.To))
+		}
+		for _, s := range p.Steps {
+			out = append(out, "step: "+s.Name)
+		}
+		return out
+	}
+	list("part of the plan", done(approved), done(now))
 	if !approved.Mirror.equal(now.Mirror) {
 		diff = append(diff, fmt.Sprintf("the mirror for later updates is %s, approved was %s", now.Mirror, approved.Mirror))
 	}

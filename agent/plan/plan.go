@@ -82,8 +82,12 @@ type Plan struct {
 	Keys        []Key      `json:"keys"`             // to import into the rpm database
 	Streams     []Stream   `json:"streams"`          // module streams that are enabled, as they are named now and then; DepthFull only
 	Vars        []string   `json:"vars"`             // dnf variables that would vanish although a repository file names them
-	Services    []string   `json:"services"`         // units that are stopped or restarted
 	RHSM        bool       `json:"rhsm"`             // the subscription plugin is switched off, the registration kept
+
+	RepoOptions     []RepoOption `json:"repo_options"`     // excludes and the like that AlmaLinux's repositories get
+	Services        []string     `json:"services"`         // units that scriptlets restart or stop, where they run
+	ServicesStopped []string     `json:"services_stopped"` // of these, those whose package leaves for good
+	Saved           Saved        `json:"saved"`            // for the way back
 
 	Blockers       []string   `json:"blockers"`        // ids of findings that stand in the way
 	Overrides      []Override `json:"overrides"`       // of blockers, with the reason given

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/almamigrate/almamigrate/agent/assess"
@@ -38,6 +40,7 @@ func (p *Plan) WriteText(w io.Writer, all bool) error {
 		}
 	}
 	p.settings(&b)
+	p.touched(&b)
 	p.Boot.text(&b)
 	for _, m := range p.Streams {
 		if m.From != m.To {
@@ -173,6 +176,9 @@ func (p *Plan) settings(b *bytes.Buffer) {
 	for _, id := range p.EnableRepos {
 		fmt.Fprintf(b, "  AlmaLinux's %s is enabled, as its counterpart is now\n", report.Safe(id))
 	}
+	for _, o := range p.RepoOptions {
+		fmt.Fprintf(b, "  AlmaLinux's %s gets %s=%s, as %s has it\n", report.Safe(o.Repo), report.Safe(o.Key), report.Safe(o.Value), report.Safe(o.From))
+	}
 	if p.Mirror != nil {
 		fmt.Fprintf(b, "  AlmaLinux's repositories are read from %s\n", report.Safe(p.Mirror.URL))
 		if p.Mirror.CredentialsLeftOut {
@@ -187,6 +193,31 @@ func (p *Plan) settings(b *bytes.Buffer) {
 	}
 	if p.RHSM {
 		fmt.Fprintf(b, "  the subscription plugin is switched off; the registration stays (subscription-manager unregister ends it)\n")
+	}
+}
+
+// touched tells which services notice, and what is put aside.
+func (p *Plan) touched(b *bytes.Buffer) {
+	restarted := slices.DeleteFunc(slices.Clone(p.Services), func(u string) bool { return slices.Contains(p.ServicesStopped, u) })
+	fmt.Fprintf(b, "\nServices:\n")
+	if len(p.Services) == 0 {
+		fmt.Fprintf(b, "  no scriptlet of the packages that leave restarts or stops one\n")
+	}
+	if len(restarted) > 0 {
+		fmt.Fprintf(b, "  restarted by their packages, if they run: %s\n", report.Safe(strings.Join(restarted, ", ")))
+	}
+	if len(p.ServicesStopped) > 0 {
+		fmt.Fprintf(b, "  stopped, as their packages leave: %s\n", report.Safe(strings.Join(p.ServicesStopped, ", ")))
+	}
+	if p.Saved.Packages == 0 {
+		return // a plan of before, or nothing leaves
+	}
+	fmt.Fprintf(b, "\nSaved first, below /var/lib/almamigrate:\n  %s, their %s, and every file that a coming package replaces\n", count(p.Saved.Packages, "package"), count(p.Saved.Files, "file"))
+	if len(p.Saved.Folders) > 0 {
+		fmt.Fprintf(b, "  all of %s\n", report.Safe(strings.Join(p.Saved.Folders, ", ")))
+	}
+	if len(p.Saved.Except) > 0 {
+		fmt.Fprintf(b, "  not %s: accounts stay as they are\n", report.Safe(strings.Join(p.Saved.Except, ", ")))
 	}
 }
 

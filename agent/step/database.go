@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/almamigrate/almamigrate/agent/plan"
 	"github.com/almamigrate/almamigrate/pkg/rpmdb"
 	"github.com/almamigrate/almamigrate/pkg/rpmhdr"
 )
@@ -38,6 +39,24 @@ func ReadDatabase() (*Database, error) {
 		d.Packages[n.String()] = append(d.Packages[n.String()], row.Header)
 	}
 	return d, nil
+}
+
+// InstalledScriptlets returns what tells the scriptlets of an installed
+// package, for the plan.
+func InstalledScriptlets() (func(nevra string) (plan.Scriptlets, bool), error) {
+	db, err := ReadDatabase()
+	if err != nil {
+		return nil, err
+	}
+	return func(nevra string) (plan.Scriptlets, bool) {
+		hs := db.Packages[nevra]
+		if len(hs) == 0 {
+			return plan.Scriptlets{}, false
+		}
+		return plan.Scriptlets{
+			Before: hs[0].String(rpmhdr.TagPreUn), After: hs[0].String(rpmhdr.TagPostUn),
+		}, true
+	}, nil
 }
 
 // Has tells whether a package is installed.

@@ -20,12 +20,6 @@ import (
 	"github.com/almamigrate/almamigrate/pkg/txn"
 )
 
-// trees are folders that are saved with all that is in them.
-var trees = []string{
-	"/etc/yum.repos.d", "/etc/dnf/vars", "/etc/yum/vars", "/etc/dnf/protected.d", "/etc/yum/protected.d", "/etc/dnf/plugins",
-	"/etc/yum/pluginconf.d", "/etc/pki/rpm-gpg", "/etc/rpm", "/etc/issue.d",
-}
-
 // single are files that are saved whoever owns them.
 var single = []string{
 	"/etc/os-release", "/usr/lib/os-release", "/etc/redhat-release", "/etc/system-release", "/etc/system-release-cpe", "/etc/centos-release",
@@ -62,7 +56,7 @@ func (s saveFiles) Prepare(ctx context.Context, c *txn.Change, _ json.RawMessage
 		add(f)
 	}
 	whole := p
-	p = restorable(p)
+	p = p.Restorable()
 	for _, l := range p.Leaving {
 		for _, h := range db.Packages[l.NEVRA] {
 			pathsOf(h, add)
@@ -83,7 +77,7 @@ func (s saveFiles) Prepare(ctx context.Context, c *txn.Change, _ json.RawMessage
 		done()
 	}
 	paths = withCaches(withParents(sortedUnique(paths)))
-	trees, skip := treesOf(whole)
+	trees, skip := whole.SavedFolders()
 	paths = slices.DeleteFunc(paths, func(p string) bool { return inTree(trees, p) })
 	var u saveFilesUndo
 	if u.Files, err = save(setDir(c, "single"), paths, capture.Options{Shallow: true}); err != nil {
@@ -271,7 +265,7 @@ func removeHalfWritten(sets []*capture.Saved) error {
 			dirs[d][b] = true
 		}
 	}
-	for _, d := range trees { // a new file's half is there as well
+	for _, d := range plan.SettingsFolders { // a new file's half is there as well
 		if dirs[d+"/"] == nil {
 			dirs[d+"/"] = map[string]bool{}
 		}
@@ -283,7 +277,7 @@ func removeHalfWritten(sets []*capture.Saved) error {
 		}
 		for _, e := range entries {
 			name, tid, ok := cutLast(e.Name(), ";")
-			if !ok || len(tid) != 8 || strings.Trim(tid, "0123456789abcdef") != "" || !names[name] && !inTree(trees, path.Clean(d)) || names[e.Name()] {
+			if !ok || len(tid) != 8 || strings.Trim(tid, "0123456789abcdef") != "" || !names[name] && !inTree(plan.SettingsFolders, path.Clean(d)) || names[e.Name()] {
 				continue
 			}
 			if err := unix.Unlink(d + e.Name()); err != nil && !errors.Is(err, unix.ENOENT) {

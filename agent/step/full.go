@@ -3,47 +3,12 @@ package step
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"strings"
 
-	"github.com/almamigrate/almamigrate/agent/assess"
 	"github.com/almamigrate/almamigrate/agent/plan"
 	"github.com/almamigrate/almamigrate/pkg/rpmhdr"
-	"github.com/almamigrate/almamigrate/pkg/rpmver"
 	"github.com/almamigrate/almamigrate/pkg/txn"
 )
-
-// restorable is the part of a plan whose packages are saved to come back.
-func restorable(p *plan.Plan) *plan.Plan {
-	if p.Depth == plan.DepthFull && p.RollbackDepth != plan.RollbackFull {
-		return p.Branding()
-	}
-	return p
-}
-
-// accounts are left alone by a rollback of all packages: a user that somebody
-// made since is worth more than one that a package made.
-var accounts = []string{
-	"/etc/passwd", "/etc/passwd-", "/etc/shadow", "/etc/shadow-", "/etc/group", "/etc/group-", "/etc/gshadow", "/etc/gshadow-",
-	"/etc/subuid", "/etc/subuid-", "/etc/subgid", "/etc/subgid-", "/etc/.pwd.lock",
-}
-
-// treesOf are the folders that are saved with all that is in them. Where all
-// packages move that is all of /etc, since scriptlets enable services and make
-// alternatives, and the folders of new kernels, where depmod and the like write.
-func treesOf(p *plan.Plan) (folders, skip []string) {
-	if p.Depth != plan.DepthFull || p.RollbackDepth != plan.RollbackFull {
-		return trees, nil
-	}
-	folders = []string{"/etc", "/var/lib/alternatives"}
-	for _, c := range p.Coming {
-		if n, err := rpmver.ParseNEVRA(c.NEVRA); err == nil && c.Kind == string(assess.MoveBeside) {
-			folders = append(folders, fmt.Sprintf("/usr/lib/modules/%s-%s.%s", n.EVR.Version, n.EVR.Release, n.Arch))
-		}
-	}
-	_, loader := p.BootPaths()
-	return sortedUnique(append(folders, loader...)), accounts
-}
 
 // generated adds the files below /usr that packages, also those that stay, own
 // but do not bring: caches that scriptlets and file triggers make anew.

@@ -124,7 +124,8 @@ func (d disableRepos) Verify(_ context.Context, c *txn.Change, _, _ json.RawMess
 const reposDir = "/etc/yum.repos.d"
 
 // enableRepos switches on those AlmaLinux repositories whose counterparts were
-// on, and points all of them to the administrator's mirror.
+// on, gives them the excludes and the like that these had, and points all of
+// them to the administrator's mirror.
 type enableRepos struct{ *Env }
 
 func (r enableRepos) Prepare(ctx context.Context, c *txn.Change, p json.RawMessage) (json.RawMessage, error) {
@@ -152,6 +153,15 @@ func (r enableRepos) Do(_ context.Context, c *txn.Change, _, _ json.RawMessage) 
 			return err
 		}
 	}
+	for _, o := range p.RepoOptions {
+		name, err := repoFileOf(o.Repo)
+		if err != nil {
+			return err
+		}
+		if err := setOption(name, o.Repo, o.Key, o.Value); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -169,6 +179,15 @@ func (r enableRepos) Verify(_ context.Context, c *txn.Change, _, _ json.RawMessa
 			return false, err
 		}
 		if v, err := option(name, id, "enabled"); err != nil || v != "1" {
+			return false, err
+		}
+	}
+	for _, o := range p.RepoOptions {
+		name, err := repoFileOf(o.Repo)
+		if err != nil {
+			return false, err
+		}
+		if v, err := option(name, o.Repo, o.Key); err != nil || v != o.Value {
 			return false, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -136,7 +137,11 @@ func TestMigrateFull(t *testing.T) {
 			if k.staged {
 				h.code(0, "migrate", "-y", "-q")
 			}
-			valid(t, "plan-1.0.json", h.Almamigrate("plan", "--full", "--json").Stdout)
+			doc := h.Almamigrate("plan", "--full", "--json").Stdout
+			valid(t, "plan-1.0.json", doc)
+			if !regexp.MustCompile(`"services": \[\s*"scriptlets-all\.service"\s*\]`).MatchString(doc) {
+				t.Error("the plan does not name the service that a scriptlet restarts")
+			}
 			valid(t, "outcome-1.0.json", h.code(0, full("-y", "--json")...).Stdout)
 			valid(t, "status-1.0.json", h.code(0, "status", "--json").Stdout)
 			compareSets(t, want, h.packageSet(), exceptions(k.distro))

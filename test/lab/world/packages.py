@@ -126,7 +126,9 @@ SPECIAL = [
     # configuration that the administrator edits
     ("webserver", "2.4.37-43@", "2.4.37-65@", {"repo": "appstream", "files": {"/etc/lab/webserver.conf": conf("Listen 80\n"), "/etc/lab/webserver.d": File(dir=True)}}),
     ("database-server", "10.3.35-1@", "10.3.32-1@", {"repo": "appstream", "files": {"/etc/lab/database.cnf": conf("[mysqld]\n")}}),
-    ("scriptlets-all", "1.0-1@", "1.1-1@", {"scripts": {w: f'echo "{w} scriptlets-all $1" >> /var/log/lab-scriptlets.log' for w in ("pre", "post", "preun", "postun")}
+    # that say when they run, and of which one restarts a unit, as services do
+    ("scriptlets-all", "1.0-1@", "1.1-1@", {"scripts": {w: f'echo "{w} scriptlets-all $1" >> /var/log/lab-scriptlets.log' for w in ("pre", "post", "preun")}
+                                            | {"postun": 'echo "postun scriptlets-all $1" >> /var/log/lab-scriptlets.log; [ $1 -lt 1 ] || systemctl try-restart scriptlets-all.service >/dev/null 2>&1 || :'}
                                             | {"posttrans": 'echo "posttrans scriptlets-all" >> /var/log/lab-scriptlets.log'}}),
     # that fail; not installed on hosts, only asked for by tests
     ("fail-pre", "1.0-1@", "1.1-1@", {"install": False, "scripts": ("", "pre", "exit 1")}),
