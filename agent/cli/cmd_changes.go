@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"text/tabwriter"
 	"time"
@@ -138,6 +137,9 @@ func keepLater(list, gone []*txn.Change, named bool) ([]*txn.Change, error) {
 }
 
 func (a *app) prune(ids []string, force bool) error {
+	if err := txn.Sweep(changesDir); err != nil {
+		return err
+	}
 	list, err := listChanges()
 	if err != nil {
 		return err
@@ -179,8 +181,8 @@ func (a *app) prune(ids []string, force bool) error {
 	rows := make([]changeRow, 0, len(gone))
 	for _, c := range gone {
 		r := changeRow{c.Plan.ID, c.Plan.Created, string(c.State()), c.Plan.Title, folderSize(c.Dir)}
-		if err := os.RemoveAll(c.Dir); err != nil {
-			return fmt.Errorf("cannot remove the change %s: %w", r.ID, err)
+		if err := txn.Remove(c); err != nil {
+			return err
 		}
 		rows = append(rows, r)
 		if !a.json {

@@ -161,8 +161,8 @@ func (a *app) migrate(ctx context.Context, f migrateFlags) error {
 	if f.dryRun {
 		o := e.outcome("migrate", c, ExitOK)
 		o.DryRun = true
-		if err := os.RemoveAll(c.Dir); err != nil {
-			return fmt.Errorf("cannot remove the dry run's files: %w", err)
+		if err := txn.Remove(c); err != nil {
+			return err
 		}
 		return e.finish(o, "Dry run: everything was fetched, verified and tried; nothing was changed.")
 	}
@@ -249,6 +249,9 @@ func (e *engine) prepare(ctx context.Context, ev *evidence) (c *txn.Change, err 
 		return nil, fmt.Errorf("internal error: cannot encode the plan: %w", err)
 	}
 	e.env.Ring, e.env.KeyFiles = ev.ring, ev.keys
+	if err := e.clear(); err != nil {
+		return nil, err
+	}
 	c, err = txn.Create(changesDir, txn.Plan{
 		ID: changeID(time.Now()), Created: time.Now().UTC(), Tool: Version,
 		Title: ev.plan.Host.Title + " to " + ev.plan.Target, Steps: step.Steps(ev.plan), Extra: extra,
@@ -256,10 +259,10 @@ func (e *engine) prepare(ctx context.Context, ev *evidence) (c *txn.Change, err 
 	if err != nil {
 		return nil, err
 	}
-	dir := c.Dir
+	made := c
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, os.RemoveAll(dir))
+			err = errors.Join(err, txn.Remove(made))
 		}
 	}()
 	if err := e.env.Fetch(ctx, c, ev.plan, ev.fetch); err != nil {
@@ -272,6 +275,28 @@ func (e *engine) prepare(ctx context.Context, ev *evidence) (c *txn.Change, err 
 		return nil, err
 	}
 	return c, nil
+}
+
+// clear removes what runs prepared that were killed before their first change:
+// nothing can be done with it, and it may take gigabytes.
+func (e *engine) clear() error {
+	if err := txn.Sweep(changesDir); err != nil {
+		return err
+	}
+	list, err := listChanges()
+	if err != nil {
+		return err
+	}
+	for _, c := range list {
+		if c.State() != txn.StatePlanned {
+			continue
+		}
+		e.say("removing what a run prepared that was interrupted before its first change: %s", c.Plan.ID)
+		if err := txn.Remove(c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // run acts, and takes it back where that fails.
