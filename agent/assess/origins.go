@@ -248,7 +248,9 @@ func (a *assessor) originRepo(x RepoAfter) OriginRepo {
 		case p.Unasked != "":
 			o.Detail = p.Unasked
 		case p.Err != nil:
-			o.Probe, o.Detail = "dead", p.Err.Error()
+			// Several mirrors are several lines.
+			text := strings.TrimPrefix(p.Err.Error(), "cannot reach repository "+r.ID+": ")
+			o.Probe, o.Detail = "dead", strings.ReplaceAll(text, "\n", "; ")
 		default:
 			o.Probe, o.Detail = "answers", p.Answered
 		}
@@ -476,10 +478,14 @@ func (a *assessor) findOrigins(res *Origins) {
 		}
 		switch {
 		case o.Probe == "dead":
+			title, today := "the repository %s does not answer at the address that it has after the move", ""
+			if o.Address == "same" {
+				title, today = "the repository %s does not answer", " The move does not change its address."
+			}
 			a.raise(Finding{
 				ID: idRepoDead, Severity: Warning, Resources: resources,
-				Title:  fmt.Sprintf("the repository %s does not answer at the address that it has after the move", o.ID),
-				Detail: "What was asked said: " + o.Detail + "." + supplies,
+				Title:  fmt.Sprintf(title, o.ID),
+				Detail: "What was asked said: " + o.Detail + "." + today + supplies,
 				Remedy: Remedy{Text: "correct its address, or disable it, before dnf stumbles over it", Command: "dnf config-manager --set-disabled " + shellWord(o.ID)},
 			})
 		case o.Address == "other":

@@ -323,7 +323,7 @@ func (a *app) fetch(ctx context.Context, in *assess.Input, dir string, f *checkF
 	}
 	if f.origins {
 		p.say("asking the repositories of other vendors ...")
-		in.Probes = target.ProbeOthers(ctx, syncer, assess.OtherRepos(*in), opt.Transport, f.offline || f.demo)
+		in.Probes = target.ProbeOthers(ctx, syncer, assess.OtherRepos(*in), opt.Transport, target.Vantage{Root: a.root, Away: f.inventory != "", Offline: f.offline || f.demo})
 	}
 	if err := a.enabledSuppliers(ctx, in, syncer, *opt); err != nil {
 		return err
