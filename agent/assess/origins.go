@@ -36,7 +36,7 @@ type Probe struct {
 // what becomes of their repositories.
 type Origins struct {
 	Repos    []OriginRepo    `json:"repos"`    // sorted by id: enabled ones that are not the distribution's
-	Packages []OriginGroup   `json:"packages"` // sorted by owner, repository
+	Packages []OriginGroup   `json:"packages"` // sorted by owner, repository, key
 	Modified []ModifiedEntry `json:"modified"` // sorted by source package: installed ones that AlmaLinux changes
 	// ModifiedSource says where that is known from, with the date.
 	ModifiedSource string `json:"modified_source"`
@@ -62,6 +62,7 @@ type OriginRepo struct {
 // OriginGroup is packages of one signer and one repository.
 type OriginGroup struct {
 	Owner    string         `json:"owner"`          // the catalogue's name of the signer, unknown, unsigned
+	Key      string         `json:"key,omitempty"`  // of an unknown signer: what the key says whose it is, where the host has it, else its id
 	Repo     string         `json:"repo,omitempty"` // where they most likely come from
 	Packages int            `json:"packages"`
 	States   map[string]int `json:"states"`   // valid, superseded, twice, moved, replaced, unmaintained: how many
@@ -79,7 +80,9 @@ func (g *OriginGroup) From() string {
 		if g.Repo != "" { // its definition names the key
 			return "signed with the key of " + g.Repo
 		}
-		from = "signed with a key that nobody knows"
+		if from = "signed with a key that nobody knows"; g.Key != "" {
+			from = "signed with the key " + g.Key
+		}
 	}
 	if g.Repo != "" && !strings.EqualFold(g.Repo, g.Owner) {
 		from += ", from " + g.Repo
@@ -343,7 +346,7 @@ func (a *assessor) leavesFile(file string) bool {
 
 // originPackages groups what is not the distribution's by signer and repository.
 func (a *assessor) originPackages(res *Origins) {
-	type key struct{ owner, repo string }
+	type key struct{ owner, key, repo string }
 	groups := map[key]*OriginGroup{}
 	for i := range a.judged {
 		j := &a.judged[i]
@@ -363,10 +366,13 @@ func (a *assessor) originPackages(res *Origins) {
 		default:
 			state, why = a.foreignState(j)
 		}
-		k := key{j.res.Origin.Owner, j.res.Origin.Repo}
+		k := key{j.res.Origin.Owner, "", j.res.Origin.Repo}
+		if k.owner == ownerUnknown { // several of one's own are not one
+			k.key = a.keyName(j.res.Origin.KeyID)
+		}
 		g := groups[k]
 		if g == nil {
-			g = &OriginGroup{Owner: k.owner, Repo: k.repo, States: map[string]int{}, Notable: []OriginNote{}, Examples: []string{}}
+			g = &OriginGroup{Owner: k.owner, Key: k.key, Repo: k.repo, States: map[string]int{}, Notable: []OriginNote{}, Examples: []string{}}
 			groups[k] = g
 		}
 		g.Packages++
@@ -383,7 +389,19 @@ func (a *assessor) originPackages(res *Origins) {
 		slices.Sort(g.Examples)
 		res.Packages = append(res.Packages, *g)
 	}
-	slices.SortFunc(res.Packages, func(x, y OriginGroup) int { return cmp.Or(cmp.Compare(x.Owner, y.Owner), cmp.Compare(x.Repo, y.Repo)) })
+	slices.SortFunc(res.Packages, func(x, y OriginGroup) int {
+		return cmp.Or(cmp.Compare(x.Owner, y.Owner), cmp.Compare(x.Repo, y.Repo), cmp.Compare(x.Key, y.Key))
+	})
+}
+
+// keyName is what a key of the host says whose it is, else its id.
+func (a *assessor) keyName(id string) string {
+	for i := range a.inv.Keys {
+		if k := &a.inv.Keys[i]; k.UserID != "" && slices.Contains(k.KeyIDs, id) {
+			return k.UserID
+		}
+	}
+	return id
 }
 
 // synergy is the id of AlmaLinux's own repository of additions.

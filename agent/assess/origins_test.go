@@ -2,6 +2,7 @@ package assess_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -97,6 +98,24 @@ func TestOriginsReleaseParts(t *testing.T) {
 	o := w.assess().Origins.Repos[0]
 	if o.Address != "other" || o.After[0] != "https://acme.example/epel8.10/" {
 		t.Errorf("%+v", o)
+	}
+}
+
+// TestOriginsUnknown keeps the packages of several unknown signers apart.
+func TestOriginsUnknown(t *testing.T) {
+	w := newWorld(t)
+	for i, id := range []string{"1111111111111111", "2222222222222222", "2222222222222222"} {
+		w.install("", pkg(fmt.Sprintf("own%d-1-1.noarch", i)))
+		w.last().Signature = inventory.Signature{Status: "good", KeyID: id}
+	}
+	w.inv.Keys = append(w.inv.Keys, inventory.Key{Fingerprint: "00", KeyIDs: []string{"2222222222222222"}, UserID: "In-house <root@example.org>", Source: "rpmdb"})
+	w.probes = map[string]assess.Probe{}
+	var got []string
+	for _, g := range w.assess().Origins.Packages {
+		got = append(got, fmt.Sprint(g.Packages, " ", g.From()))
+	}
+	if d := cmp.Diff([]string{"1 signed with the key 1111111111111111", "2 signed with the key In-house <root@example.org>"}, got); d != "" {
+		t.Error(d)
 	}
 }
 
