@@ -2,6 +2,7 @@ package assess
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -94,6 +95,7 @@ func (a *assessor) findPackages() {
 	a.findByVerdict()
 	a.findDowngrades()
 	a.findSignatures()
+	a.findDamaged()
 	a.findDuplicates()
 	a.findStreams()
 	a.findHeld()
@@ -282,6 +284,28 @@ func (a *assessor) findSignatures() {
 			Remedy: Remedy{Text: "import the vendor's key and check again", Command: "rpm --import FILE"},
 		})
 	}
+}
+
+// findDamaged tells of entries of the rpm database that cannot be read.
+func (a *assessor) findDamaged() {
+	d := a.inv.Database.Damaged
+	if len(d) == 0 {
+		return
+	}
+	var res []Resource
+	for _, r := range d {
+		res = append(res, Resource{"file", a.inv.Database.Path, fmt.Sprintf("row %d: %s", r.Row, r.Reason)})
+	}
+	dir := path.Dir(a.inv.Database.Path)
+	a.raise(Finding{
+		ID: idDBDamaged, Severity: Blocker, Resources: res,
+		Title:  fmt.Sprintf("%s of the rpm database %s damaged", plural(len(d), "entry"), verb(len(d), "is", "are")),
+		Detail: "The packages behind are not known: what is said of all others, and of dependencies, is said without them.",
+		Remedy: Remedy{
+			Text:    "save the database, rebuild it without the damaged entries, and install again what is missing then (dnf check tells)",
+			Command: fmt.Sprintf("cp -a %s %s.saved && rpmdb --rebuilddb && dnf check", shellWord(dir), shellWord(dir)),
+		},
+	})
 }
 
 func (a *assessor) findDuplicates() {

@@ -95,6 +95,9 @@ var fixtures = []struct {
 	}, []string{}, assess.Ready},
 	{"row twice", func(w *world) { w.install("centos", pkg("bash-4.4.20-1.el8.x86_64")) },
 		[]string{"warning db.duplicate"}, assess.ReadyWithWarnings},
+	{"damaged rows", func(w *world) {
+		w.inv.Database.Damaged = []inventory.DamagedRow{{Row: 7, Reason: "0 index entries"}, {Row: 9, Reason: "the header has no package name"}}
+	}, []string{"blocker db.damaged"}, assess.Blocked},
 	{"bad signature", func(w *world) {
 		w.inv.Packages[2].Signature.Status, w.inv.Packages[2].Signature.Reason = "bad", "digest mismatch"
 	}, []string{"blocker pkg.signature-bad"}, assess.Blocked},

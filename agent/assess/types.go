@@ -57,6 +57,7 @@ const (
 	idKeyExpired = "key.expired"
 
 	idDBDuplicate = "db.duplicate"
+	idDBDamaged   = "db.damaged"
 )
 
 // Catalogue returns every finding that an assessment can raise, in the order
@@ -281,6 +282,12 @@ var findingTypes = []FindingType{
 		Meaning: "The key's validity is over. If the same owner has a valid key there too, the old one is only in the way.",
 		Why:     "Packages that were signed with it later are refused.",
 		Action:  "Import the owner's current key and remove the old one: rpm -e gpg-pubkey-ID.",
+	},
+	{
+		ID: idDBDamaged, Title: "Entries of the rpm database are damaged", Severities: []Severity{Blocker},
+		Meaning: "The database itself is whole, and some of its entries hold no header that can be read. rpm passes over them with an error message.",
+		Why:     "The packages behind them are on the disk and nobody knows it: what requires them looks broken, they are not moved, and their files are overwritten without a word.",
+		Action:  "Save the database's folder, then rpmdb --rebuilddb, which drops the damaged entries. dnf check and dnf history tell which packages are missing: install these again, then check again.",
 	},
 	{
 		ID: idDBDuplicate, Title: "The rpm database holds the same package twice", Severities: []Severity{Warning},

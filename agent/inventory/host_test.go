@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/rpmpack"
@@ -355,4 +356,35 @@ func FuzzSubstitute(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		inventory.Substitute(s, map[string]string{"a": "A", "b": ""})
 	})
+}
+
+// TestDamagedRows: one unreadable entry of the rpm database does not hide the
+// others, and is told.
+func TestDamagedRows(t *testing.T) {
+	root := t.TempDir()
+	put(t, root, "etc/os-release", "ID=centos\nVERSION_ID=8\nPLATFORM_ID=platform:el8\n")
+	install(t, root, []rpmpack.RPMMetaData{{Name: "one", Version: "1", Release: "1"}, {Name: "two", Version: "1", Release: "1"}, {Name: "three", Version: "1", Release: "1"}}, nil)
+	db := filepath.Join(root, "var/lib/rpm/rpmdb.sqlite")
+	sqlite, err := exec.LookPath("sqlite3")
+	if _, serr := os.Stat(db); err != nil || serr != nil {
+		t.Skip("SKIPPED: sqlite3 is not installed, or rpm makes no such database")
+	}
+	if out, err := exec.Command(sqlite, db, "update Packages set blob = zeroblob(400) where hnum = (select hnum from Name where key = 'two'); pragma wal_checkpoint(truncate);").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	old := time.Now().Add(-time.Hour)
+	for _, f := range []string{db, db + "-wal", db + "-shm"} {
+		_ = os.Chtimes(f, old, old)
+	}
+	inv := mustTake(t, root)
+	if d := inv.Database.Damaged; len(inv.Packages) != 2 || len(d) != 1 || d[0].Row != 2 || d[0].Reason == "" {
+		t.Errorf("%d packages, damaged %+v", len(inv.Packages), d)
+	}
+	roundTrip(t, inv)
+	inv.Tool.Name = "almamigrate"
+	var doc bytes.Buffer
+	if err := inv.WriteJSON(&doc); err != nil {
+		t.Fatal(err)
+	}
+	validate(t, doc.Bytes())
 }

@@ -99,6 +99,15 @@ type Database struct {
 	Path    string `json:"path"`    // inside the root
 	Backend string `json:"backend"` // bdb, sqlite
 	Rows    int    `json:"rows"`    // headers read, gpg-pubkey included
+	// Damaged are the rows that hold no header that could be read: rpm passes over
+	// them, too, so that their packages are on the disk and not known.
+	Damaged []DamagedRow `json:"damaged,omitempty"` // sorted by row
+}
+
+// DamagedRow is a row of the rpm database without a readable header.
+type DamagedRow struct {
+	Row    uint32 `json:"row"`
+	Reason string `json:"reason"`
 }
 
 // Package is one installed package.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"runtime"
 	"slices"
@@ -121,6 +122,14 @@ func (t *taker) packages(ctx context.Context) error {
 	loc := db.Location()
 	t.inv.Database = Database{Path: t.inside(loc.Path), Backend: string(loc.Backend)}
 
+	damaged := map[uint32]string{} // the database may be walked twice
+	db.PassOver(func(num uint32, err error) { damaged[num] = clean(err.Error()) })
+	defer func() {
+		for _, num := range slices.Sorted(maps.Keys(damaged)) {
+			t.inv.Database.Damaged = append(t.inv.Database.Damaged, DamagedRow{num, damaged[num]})
+		}
+	}()
+
 	rows := make(chan blob, 4)
 	var wg sync.WaitGroup
 	ctx, cancel := context.WithCancel(ctx)
@@ -156,7 +165,7 @@ func (t *taker) packages(ctx context.Context) error {
 			}
 		}()
 	}
-	err = t.feed(ctx, db, rows)
+	err = t.feed(ctx, db, rows, damaged)
 	close(rows)
 	wg.Wait()
 	if err != nil {
@@ -184,7 +193,7 @@ const keepBlob = 128 << 10
 
 var blobs = sync.Pool{New: func() any { return new([]byte) }}
 
-func (t *taker) feed(ctx context.Context, db *rpmdb.DB, rows chan<- blob) error {
+func (t *taker) feed(ctx context.Context, db *rpmdb.DB, rows chan<- blob, damaged map[uint32]string) error {
 	for r, err := range db.Transient() {
 		if err != nil {
 			return err
@@ -196,7 +205,7 @@ func (t *taker) feed(ctx context.Context, db *rpmdb.DB, rows chan<- blob) error 
 			t.keyRow(r)
 			continue
 		case name == "":
-			t.skip(fmt.Sprintf("row %d of the rpm database", r.Num), errors.New("the header has no package name"))
+			damaged[r.Num] = "the header has no package name"
 			continue
 		}
 		b := blob{r.Num, blobs.Get().(*[]byte)}

@@ -195,3 +195,47 @@ func TestDamagedBDB(t *testing.T) {
 		})
 	}
 }
+
+// TestPassOver: a record without a readable header costs no other one, where
+// the caller says so.
+func TestPassOver(t *testing.T) {
+	path := filepath.Join(makeSQLite(t, 3, 3, 3, 3, 3), "rpmdb.sqlite")
+	run(t, "pragma journal_mode=delete; vacuum;", "sqlite3", path)
+	good, err := readAll(path, rpmdb.SQLite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := []uint32{good[1].Num, good[3].Num}
+	run(t, fmt.Sprintf("update Packages set blob = zeroblob(300) where hnum = %d; update Packages set blob = substr(blob, 1, 100) where hnum = %d;", bad[0], bad[1]), "sqlite3", path)
+	if _, err := readAll(path, rpmdb.SQLite); !errors.Is(err, rpmdb.ErrCorrupt) {
+		t.Errorf("without being told to pass over: %v", err)
+	}
+	// What was written a moment ago may be a writer's.
+	old := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(path, old, old); err != nil {
+		t.Fatal(err)
+	}
+	db, err := rpmdb.OpenFile(path, rpmdb.SQLite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for pass := range 2 {
+		var damaged, read []uint32
+		db.PassOver(func(num uint32, err error) {
+			if err == nil {
+				t.Error("no reason")
+			}
+			damaged = append(damaged, num)
+		})
+		for row, err := range db.Rows() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			read = append(read, row.Num)
+		}
+		if fmt.Sprint(damaged) != fmt.Sprint(bad) || len(read) != len(good)-2 {
+			t.Errorf("pass %d: damaged %v, want %v; read %v", pass, damaged, bad, read)
+		}
+	}
+}

@@ -6,8 +6,10 @@ import (
 	"hash/maphash"
 	"io/fs"
 	"iter"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -61,7 +63,15 @@ type DB struct {
 
 	mu    sync.Mutex
 	ready snapshot // taken by Open, used by the first Rows
+
+	damaged func(num uint32, err error)
 }
+
+// PassOver makes Rows and Transient go on behind records that hold no header
+// that can be read, as rpm itself does: fn is called for each of them, in the
+// order of their numbers, when all others were yielded. Damage of the database
+// itself stays an error. It is called before the first iteration.
+func (db *DB) PassOver(fn func(num uint32, err error)) { db.damaged = fn }
 
 // Open finds the database of the system under root ("/" or the path of an
 // image or chroot) and opens it. Errors wrap ErrNotFound, ErrUnsupported,
@@ -273,6 +283,7 @@ func (w *walk) pass() (again bool, err error) {
 
 	missing := len(w.given)
 	seen := make(map[uint32]bool)
+	damaged := make(map[uint32]error)
 	err = s.rows(w.alloc, func(num uint32, blob []byte) error {
 		if seen[num] {
 			return corrupt("record %d is there twice", num)
@@ -287,6 +298,10 @@ func (w *walk) pass() (again bool, err error) {
 		}
 		h, err := rpmhdr.Parse(blob)
 		if err != nil {
+			if w.db.damaged != nil {
+				damaged[num] = err
+				return nil
+			}
 			return fmt.Errorf("%w: record %d: %w", ErrCorrupt, num, err)
 		}
 		w.given[num] = sum
@@ -307,6 +322,14 @@ func (w *walk) pass() (again bool, err error) {
 	}
 	if changed {
 		return true, fmt.Errorf("%w, %d times in a row: is rpm or dnf at work? Try again when it is done", ErrChanged, attempts)
+	}
+	if err == nil {
+		for _, num := range slices.Sorted(maps.Keys(damaged)) {
+			if busy { // a writer's half record, most likely
+				return true, fmt.Errorf("%w: record %d: %w", ErrCorrupt, num, damaged[num])
+			}
+			w.db.damaged(num, damaged[num])
+		}
 	}
 	return busy && errors.Is(err, ErrCorrupt), err
 }
