@@ -206,6 +206,20 @@ func init() {
 	}), "warning boot.default-other")
 	add("older kernel is there", ready, env(func(e *inventory.Environment) { e.Loader.Entries = append(e.Loader.Entries, older) }))
 	add("new kernels are no default", warn, env(func(e *inventory.Environment) { e.KernelChoice.Update = "no" }), "warning boot.default-kernel-type")
+	realTime := func(w *world) {
+		withKernel(w, loaded("xfs"))
+		w.inv.Kernel.Release, w.inv.Host.Kernel = "4.18.0-348.rt7.130.el8.x86_64", "4.18.0-348.rt7.130.el8.x86_64"
+		w.inv.Environment.KernelChoice = inventory.KernelChoice{Update: "yes", Package: "kernel-rt"}
+	}
+	rt := pkg("kernel-rt-core-4.18.0-553.rt7.342.el8_10.x86_64", provides("kernel-rt-core-uname-r = 4.18.0-553.rt7.342.el8_10.x86_64", "kmod(xfs.ko)"))
+	add("a real-time kernel, and AlmaLinux's comes", ready, func(w *world) {
+		realTime(w)
+		w.carry("baseos", rt)
+	})
+	add("a real-time kernel, and AlmaLinux's is off", warn, func(w *world) {
+		realTime(w)
+		w.carry("powertools", rt)
+	}, "warning boot.default-kernel-type", "warning boot.kernel-flavour")
 	add("uek is the default", warn, env(func(e *inventory.Environment) { e.KernelChoice.Package = "kernel-uek" }), "warning boot.default-kernel-type")
 	add("standard kernels are the default", ready, env(func(e *inventory.Environment) {
 		e.KernelChoice = inventory.KernelChoice{Update: "yes", Package: "kernel-core"}

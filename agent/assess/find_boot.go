@@ -180,7 +180,8 @@ func (a *assessor) findKernelEntry() {
 // findDefault looks at which kernel the next boot starts.
 func (a *assessor) findDefault() {
 	env := a.inv.Environment
-	if c := env.KernelChoice; c.Update == "no" || c.Package != "" && c.Package != "kernel" && c.Package != "kernel-core" {
+	base := a.comingKernel()
+	if c := env.KernelChoice; c.Update == "no" || c.Package != "" && c.Package != "kernel" && c.Package != "kernel-core" && c.Package != base && c.Package != base+"-core" {
 		what := "DEFAULTKERNEL=" + c.Package
 		if c.Update == "no" {
 			what = "UPDATEDEFAULT=no"
@@ -189,7 +190,7 @@ func (a *assessor) findDefault() {
 			ID: idBootKernelChoice, Severity: Warning, Resources: []Resource{{"file", "/etc/sysconfig/kernel", what}},
 			Title:  "AlmaLinux's kernel would not become the default: " + what,
 			Detail: "It is installed, and the host goes on to start the old one, for which there are no more updates.",
-			Remedy: Remedy{Text: "let new standard kernels become the default", Command: "sed -i 's/^UPDATEDEFAULT=.*/UPDATEDEFAULT=yes/; s/^DEFAULTKERNEL=.*/DEFAULTKERNEL=kernel-core/' /etc/sysconfig/kernel"},
+			Remedy: Remedy{Text: "let new standard kernels become the default", Command: "sed -i 's/^UPDATEDEFAULT=.*/UPDATEDEFAULT=yes/; s/^DEFAULTKERNEL=.*/DEFAULTKERNEL=" + base + "-core/' /etc/sysconfig/kernel"},
 		})
 	}
 	run := a.runningKernel()
@@ -215,6 +216,38 @@ func (a *assessor) findDefault() {
 	}
 }
 
+// comingKernel is the name of AlmaLinux's kernel that comes: kernel, and for a
+// host with such a one kernel-rt or kernel-64k.
+func (a *assessor) comingKernel() string {
+	if a.kernel != nil && a.kernel.t != nil {
+		return a.kernel.t.base
+	}
+	return "kernel"
+}
+
+// findOtherKind tells of a host whose kind of kernel AlmaLinux has, but in no
+// repository that would be on.
+func (a *assessor) findOtherKind() {
+	want := kernelBase(a.inv)
+	if a.kernel == nil || a.kernel.t == nil || a.kernel.t.base == want {
+		return
+	}
+	f := Finding{
+		ID: idBootKernelForeign, Severity: Warning, Resources: []Resource{{"host", a.inv.Host.Name, a.inv.Kernel.Release}},
+		Title:  fmt.Sprintf("the host runs %s, and none of the repositories that would be on has it", want),
+		Detail: fmt.Sprintf("AlmaLinux's standard kernel %s would come and start in its place: what the other kind was chosen for is lost.", a.kernel.t.release),
+		Remedy: Remedy{Text: "name a repository that has " + want + ", or see that all works with the standard kernel", Command: "almamigrate check --mirror https://repo.almalinux.org/almalinux"},
+	}
+	for _, c := range a.uni.named(want + "-core") {
+		if c.id.Arch == a.inv.Host.Arch && !c.repo.Enabled {
+			f.Resources = append(f.Resources, Resource{"package", c.id.String(), c.repo.ID + ", which would be off"})
+			f.Remedy = Remedy{Text: "enable the repository together with the move, and install " + want + " before the reboot", Command: "dnf config-manager --set-enabled " + shellWord(c.repo.ID)}
+			break
+		}
+	}
+	a.raise(f)
+}
+
 // runningKernel returns the entry of the kernel that runs.
 func (a *assessor) runningKernel() *inventory.InstalledKernel {
 	for i := range a.inv.Environment.Kernels {
@@ -227,6 +260,7 @@ func (a *assessor) runningKernel() *inventory.InstalledKernel {
 
 func (a *assessor) findKernels() {
 	env := a.inv.Environment
+	a.findOtherKind()
 	var foreign []Resource
 	for _, k := range env.Kernels {
 		switch k.Flavour {

@@ -175,7 +175,7 @@ var hostFindingTypes = []FindingType{
 	},
 	{
 		ID: idBootKernelForeign, Title: "Other kernels than the standard one", Severities: []Severity{Warning, Info},
-		Meaning: "A kernel that AlmaLinux does not have runs (a warning) or is installed beside others: Oracle's UEK, CentOS Plus, ELRepo's, a provider's.",
+		Meaning: "A kernel that AlmaLinux does not have runs (a warning) or is installed beside others: Oracle's UEK, CentOS Plus, ELRepo's, a provider's. Likewise for a real-time or 64k kernel, which AlmaLinux has, where no repository that would be on has it.",
 		Why:     "After the move the host starts AlmaLinux's own kernel, which may lack a driver or file system that the other one has.",
 		Action:  "Start the distribution's standard kernel once before the move and see that disks and network are there.",
 	},

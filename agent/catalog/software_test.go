@@ -30,7 +30,7 @@ func TestPanels(t *testing.T) {
 
 func TestAgents(t *testing.T) {
 	c := load(t)
-	for _, n := range []string{"falcon-sensor", "ds_agent", "kpatch-patch-4_18_0-348"} {
+	for _, n := range []string{"falcon-sensor", "ds_agent", "kpatch-patch-4_18_0-348", "uptrack-offline", "ksplice", "kernelcare"} {
 		a, ok := c.Agent(n)
 		if !ok || a.Title == "" || a.Effect == "" || a.Advice == "" || a.Source == "" || a.Checked == "" {
 			t.Errorf("%s: %+v, %v", n, a, ok)
