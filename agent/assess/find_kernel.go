@@ -2,6 +2,7 @@ package assess
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -346,6 +347,10 @@ func (a *assessor) findRebuilt(j *kernelJudge) {
 		}
 		if s.OnlyKernel != "" {
 			text += "; only for kernels like " + s.OnlyKernel
+			// An expression that Go does not understand says nothing.
+			if re, err := regexp.Compile(s.OnlyKernel); err == nil && !re.MatchString(j.t.release) {
+				lack = append(lack, fmt.Sprintf("%s is built for kernels like %s only, and not for %s", s.Name, s.OnlyKernel, j.t.release))
+			}
 		}
 		res = append(res, Resource{"module", s.Name, strings.TrimSpace(s.Kind + " " + s.Version + ": " + text)})
 		names = append(names, s.Name)
@@ -360,6 +365,12 @@ func (a *assessor) findRebuilt(j *kernelJudge) {
 		f.Severity = Warning
 		f.Title = fmt.Sprintf("%s could not be built anew for AlmaLinux's kernel: %s", verb(len(names), "a module", "modules"), fewSymbols(names))
 		f.Detail = "The build is short of something: " + strings.Join(lack, "; ") + "."
+		if slices.ContainsFunc(j.modules, func(r ModuleResult) bool {
+			return r.Rebuilt != "" && j.essential(&r) && (r.Verdict == ModuleBreaks || r.Verdict == ModuleMissing || r.Verdict == ModuleUnknown)
+		}) {
+			f.Severity = Blocker
+			f.Detail = essentialText + f.Detail
+		}
 		f.Remedy = Remedy{Text: "install what the build needs together with the kernel", Command: fmt.Sprintf("dnf install %s-%s gcc make", devel, j.t.image.id.EVR)}
 	}
 	a.raise(f)

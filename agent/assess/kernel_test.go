@@ -194,6 +194,18 @@ func init() {
 		withKernel(w, m)
 		w.inv.Kernel.Sources = []inventory.ModuleSource{{Kind: "dkms", Name: "acme", Version: "1", Modules: []string{"acme"}, Automatic: true}}
 	})
+	add("dkms, no compiler, the root disk", assess.Blocked, []string{"blocker kmod.rebuilt"}, func(w *world) {
+		m := rooted(vendor("acme", "printk=0x99999999"))
+		m.Owner = ""
+		withKernel(w, m)
+		w.inv.Kernel.Sources = []inventory.ModuleSource{{Kind: "dkms", Name: "acme", Version: "1", Modules: []string{"acme"}, Automatic: true}}
+	})
+	add("dkms, not for such a kernel", assess.ReadyWithWarnings, []string{"warning kmod.rebuilt"}, func(w *world) {
+		withKernel(w, loaded("xfs"))
+		w.install("centos", pkg("kernel-devel-4.18.0-348.el8.x86_64"), pkg("gcc-8-1.el8.x86_64"), pkg("make-4-1.el8.x86_64"))
+		w.carry("baseos", pkg("gcc-8-1.el8.x86_64"), pkg("make-4-1.el8.x86_64"))
+		w.inv.Kernel.Sources = []inventory.ModuleSource{{Kind: "dkms", Name: "acme", Version: "1", Modules: []string{"acme"}, Automatic: true, OnlyKernel: "^5\\.(4|15)\\."}}
+	})
 	add("forced", assess.ReadyWithWarnings, []string{"info kmod.compatible", "info pkg.signature-unknown-key", thirdParty, "warning kmod.forced"}, func(w *world) {
 		m := vendor("acme", "printk=0x11111111")
 		m.Taint = "FOE"

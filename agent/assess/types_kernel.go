@@ -84,8 +84,8 @@ var kernelFindingTypes = []FindingType{
 		Action:  "almamigrate check --deep fetches and verifies AlmaLinux's kernel packages and reads the answer out of them.",
 	},
 	{
-		ID: idKmodRebuilt, Title: "DKMS or akmods builds modules for each kernel", Severities: []Severity{Info, Warning},
-		Meaning: "Modules are built from sources when a kernel is installed. It is a warning where something that the build needs is not there: kernel-devel of the very version, a compiler, the sources.",
+		ID: idKmodRebuilt, Title: "DKMS or akmods builds modules for each kernel", Severities: []Severity{Info, Warning, Blocker},
+		Meaning: "Modules are built from sources when a kernel is installed. It is a warning where something that the build needs is not there: kernel-devel of the very version, a compiler, the sources; or where the source says that it is not for such kernels (BUILD_EXCLUSIVE_KERNEL). It is a blocker where the root disk, /boot or a network card hangs on such a module and the build that is there does not fit.",
 		Why:     "If the build fails, the module is not there after the reboot, and only a log says so.",
 		Action:  "Install kernel-devel of the same version as the kernel, gcc and make; before the reboot look at dkms status, or at /var/cache/akmods.",
 	},
