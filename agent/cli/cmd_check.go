@@ -219,7 +219,7 @@ func (a *app) judge(ctx context.Context, f *checkFlags) (*report.Check, *assess.
 	defer cleanup()
 	var inv *inventory.Inventory
 	if f.inventory != "" {
-		inv, err = readInventory(f.inventory)
+		inv, err = a.readInventory(f.inventory)
 	} else {
 		inv, err = a.takeInventory(ctx, cat, inventory.Options{ExtraKeys: keys, CacheDir: dir, VerifyAll: f.verify, Deep: f.deep, Fixes: f.security})
 	}

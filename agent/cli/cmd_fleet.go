@@ -81,10 +81,12 @@ func (a *app) fleet(ctx context.Context, f fleetFlags, args []string) error {
 	if err != nil {
 		return err
 	}
+	a.reading.Store(true)
 	picture, err := fleet.Read(ctx, args, a.in, fleet.Options{
 		Tool: inventory.Tool{Name: "almamigrate", Version: Version}, Now: time.Now(), Stale: f.stale,
 		FileNames: f.names == "file", Waves: f.waves, Canaries: f.canaries,
 	})
+	a.reading.Store(false)
 	if err != nil {
 		return err
 	}

@@ -78,7 +78,9 @@ func (a *app) takeInventory(ctx context.Context, cat *catalog.Catalog, opt inven
 }
 
 // readInventory reads the JSON of another host.
-func readInventory(name string) (*inventory.Inventory, error) {
+func (a *app) readInventory(name string) (*inventory.Inventory, error) {
+	a.reading.Store(true)
+	defer a.reading.Store(false)
 	f := os.Stdin
 	if name != "-" {
 		var err error

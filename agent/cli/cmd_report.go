@@ -89,12 +89,14 @@ func (a *app) renderReport(f reportFlags) error {
 	var r *report.Report
 	var err error
 	store := report.Store{}
+	a.reading.Store(true)
 	if f.input == "-" {
 		r, err = report.ReadReport(a.in)
 	} else {
 		r, err = report.ReadReportFile(f.input)
 		store.Dir = filepath.Dir(f.input) // reports lie beside each other
 	}
+	a.reading.Store(false)
 	if err != nil {
 		return &UserError{Err: err, Code: ExitUsage, Hint: "write one with: almamigrate report, or: almamigrate check --json > FILE"}
 	}

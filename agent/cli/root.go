@@ -12,7 +12,9 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -40,6 +42,8 @@ type app struct {
 	cfg  *config.Config
 	log  *slog.Logger
 	unit *unitRun // nil outside of the unit of a supervised run
+
+	reading atomic.Bool // input, and doing nothing else
 }
 
 // Main runs the program and returns its exit code.
@@ -65,7 +69,7 @@ func Main(args []string, in io.Reader, out, errw io.Writer) (code int) {
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errw)
-	cmd, err := root.ExecuteContextC(ctx)
+	cmd, err := a.execute(ctx, root)
 	var done *finished
 	switch {
 	case err == nil:
@@ -73,10 +77,41 @@ func Main(args []string, in io.Reader, out, errw io.Writer) (code int) {
 	case errors.As(err, &done):
 		return done.code
 	}
-	if ctx.Err() != nil && !errors.Is(err, context.Canceled) {
+	if ue := (*UserError)(nil); ctx.Err() != nil && !errors.Is(err, context.Canceled) && !(errors.As(err, &ue) && ue.Code == ExitInterrupted) {
 		err = fmt.Errorf("%w (%w)", err, context.Canceled)
 	}
 	return a.fail(cmd, err)
+}
+
+// inputGrace is how long an interrupted command may go on reading its input.
+const inputGrace = time.Second
+
+// execute runs the command. Where that is interrupted while it only reads
+// input, which may be a terminal or a pipe that nobody writes to, it is left
+// behind: no read(2) and no open(2) ends because of a signal that is caught.
+func (a *app) execute(ctx context.Context, root *cobra.Command) (cmd *cobra.Command, err error) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		cmd, err = root.ExecuteContextC(ctx)
+	}()
+	select {
+	case <-ended:
+		return cmd, err
+	case <-ctx.Done():
+	}
+	tick := time.NewTicker(inputGrace)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ended:
+			return cmd, err
+		case <-tick.C:
+			if a.reading.Load() {
+				return root, &UserError{Msg: "interrupted: the input did not come to its end", Hint: "nothing was changed; run the same command again", Code: ExitInterrupted}
+			}
+		}
+	}
 }
 
 // finished ends a command that did its work and has a code to say.
