@@ -223,9 +223,22 @@ func TestManPagesAndCompletions(t *testing.T) {
 	if mandoc, err := exec.LookPath("mandoc"); err != nil {
 		t.Log("SKIPPED: mandoc is absent (apt-get install mandoc): nobody read the man pages")
 	} else {
-		args := append([]string{"-T", "lint", "-W", "error", "man/almamigrate.conf.5"}, pages...)
-		if out, err := exec.Command(mandoc, args...).CombinedOutput(); err != nil || len(out) > 0 {
-			t.Errorf("mandoc: %v\n%s", err, out)
+		args := append([]string{"-T", "lint", "-W", "warning", "man/almamigrate.conf.5"}, pages...)
+		out, _ := exec.Command(mandoc, args...).CombinedOutput() // it fails for the date that no page has
+		for l := range strings.Lines(string(out)) {
+			if !strings.Contains(l, `WARNING: missing date, using ""`) {
+				t.Errorf("mandoc: %s", l)
+			}
+		}
+		text, err := exec.Command(mandoc, "-T", "utf8", filepath.Join(dir, "almamigrate-report.8")).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain := regexp.MustCompile(".\b").ReplaceAllString(string(text), "") // bold is a letter over itself
+		for _, want := range []string{"ALMAMIGRATE-REPORT(8)", "--html FILE\n", "--state-dir DIR\n", "(default /var/lib/almamigrate)", "130", "almamigrate.conf(5)", "    almamigrate report --html /root/host.html\n"} {
+			if !strings.Contains(plain, want) {
+				t.Errorf("almamigrate-report(8) has no %q:\n%s", want, plain)
+			}
 		}
 	}
 	for _, shell := range []string{"bash", "zsh", "fish"} {

@@ -440,5 +440,5 @@ func TestExplainAndMan(t *testing.T) {
 	wantCode(t, code, 0, out, errs)
 	data, err := os.ReadFile(filepath.Join(dir, "almamigrate-check.8"))
 	must(t, err)
-	wantText(t, string(data), "fail-on", "mirror")
+	wantText(t, string(data), `\fB\-\-fail\-on\fR`, `\fB\-\-mirror\fR \fIURL\fR`)
 }

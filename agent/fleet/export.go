@@ -49,7 +49,8 @@ func (f *Fleet) WriteCSV(w io.Writer) error {
 
 func cell(s string) string {
 	s = report.Safe(s)
-	if t := strings.TrimLeft(s, " "); t != "" && strings.ContainsRune("=+-@|%", rune(t[0])) {
+	// the wide forms of =, +, - and @ begin a formula where they can be typed
+	if t := []rune(strings.TrimLeft(s, " \u00a0\u3000")); len(t) > 0 && strings.ContainsRune("=+-@|%\uff1d\uff0b\uff0d\uff20", t[0]) {
 		return "'" + s
 	}
 	return s
