@@ -55,8 +55,13 @@ type Signature struct {
 
 // KeyLabel is the identifier that modinfo prints as sig_key: the serial number,
 // or the key id where there is no serial number, as upper-case hex with colons.
+// modinfo leaves out the zero byte that DER puts before a serial number whose
+// highest bit is set.
 func (s *Signature) KeyLabel() string {
 	id := s.Serial
+	if len(id) > 1 && id[0] == 0 {
+		id = id[1:]
+	}
 	if len(id) == 0 {
 		id = s.KeyID
 	}

@@ -122,6 +122,21 @@ func TestOldSignature(t *testing.T) {
 	}
 }
 
+// modinfo(8) prints the serial number as a number, not as DER has it, and a key
+// id as it stands.
+func TestKeyLabel(t *testing.T) {
+	for want, s := range map[string]kmod.Signature{
+		"A9:CB:26": {Serial: []byte{0, 0xa9, 0xcb, 0x26}},
+		"79:40:00": {Serial: []byte{0x79, 0x40, 0}},
+		"00":       {Serial: []byte{0}},
+		"00:A9":    {KeyID: []byte{0, 0xa9}},
+	} {
+		if got := s.KeyLabel(); got != want {
+			t.Errorf("%+v: %s, want %s", s, got, want)
+		}
+	}
+}
+
 func TestSignatureDamage(t *testing.T) {
 	magic := "~Module signature appended~\n"
 	for _, c := range []struct {
