@@ -170,7 +170,7 @@ func (a *app) makePlan(ctx context.Context, f repoFlags) (*evidence, error) {
 		return e, err
 	}
 	in := plan.Input{
-		Scriptlets: scriptlets, Full: f.full, RollbackDepth: f.rollback,
+		Scriptlets: scriptlets, Links: step.Links, Full: f.full, RollbackDepth: f.rollback,
 		Inventory: inv, Assessment: res, Catalog: cat, Major: major, Repos: repos, Tool: inventory.Tool{Name: "almamigrate", Version: Version},
 		Now: time.Now(), Free: step.Free, Mirror: a.laterMirror(cf.mirror),
 	}

@@ -29,6 +29,8 @@ type Input struct {
 	Tool       inventory.Tool
 	Now        time.Time
 	Free       func(path string) int64 // bytes free in a path's file system; nil: unknown
+	// Links tells the identity of a regular file that has more than one name, and how many; nil: nobody looks.
+	Links func(path string) (id [2]uint64, names uint64, ok bool)
 	// Scriptlets of an installed package; nil: none are looked at.
 	Scriptlets func(nevra string) (Scriptlets, bool)
 

@@ -2,7 +2,9 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/almamigrate/almamigrate/agent/assess"
 	"github.com/almamigrate/almamigrate/pkg/rpmver"
@@ -74,8 +76,46 @@ func (p *Plan) saved(in Input) {
 			files[f] = true
 		}
 	}
+	if outside := linkedOutside(files, in.Links); len(outside) > 0 {
+		text := strings.Join(outside[:min(len(outside), maxNamed)], ", ")
+		if n := len(outside) - maxNamed; n > 0 {
+			text += fmt.Sprintf(" and %d more", n)
+		}
+		p.NotRestorable = append(p.NotRestorable, "hard links to other places: the content comes back, but no longer as one file with them: "+text)
+	}
 	p.Saved = Saved{Packages: len(leaving), Files: len(files), Folders: []string{}, Except: []string{}}
 	folders, except := p.SavedFolders()
 	p.Saved.Folders = append(p.Saved.Folders, folders...)
 	p.Saved.Except = append(p.Saved.Except, except...)
+}
+
+// linkedOutside are the files that have a further name which is not among
+// them: when they are replaced, that one keeps the other content.
+func linkedOutside(files map[string]bool, links func(string) ([2]uint64, uint64, bool)) (out []string) {
+	if links == nil {
+		return nil
+	}
+	type file struct {
+		first string
+		names uint64
+		found uint64
+	}
+	seen := map[[2]uint64]*file{}
+	for _, f := range slices.Sorted(maps.Keys(files)) {
+		id, n, ok := links(f)
+		if !ok {
+			continue
+		}
+		if seen[id] == nil {
+			seen[id] = &file{first: f, names: n}
+		}
+		seen[id].found++
+	}
+	for _, f := range seen {
+		if f.found < f.names {
+			out = append(out, f.first)
+		}
+	}
+	slices.Sort(out)
+	return out
 }

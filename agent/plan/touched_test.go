@@ -158,3 +158,27 @@ func TestDriftOfTheCatalogue(t *testing.T) {
 		t.Errorf("not noticed: %v", err)
 	}
 }
+
+// A file that has a name outside of what is saved is told before consent.
+func TestHardLinksOutside(t *testing.T) {
+	in, content := world(t)
+	at := slices.IndexFunc(in.Inventory.Packages, func(p inventory.Package) bool { return p.Name == "centos-logos" })
+	in.Inventory.Packages[at].Files = inventory.Files{Dirs: []string{"/l/"}, DirIndex: []uint32{0, 0, 0, 0}, Base: []string{"a", "b", "c", "d"}}
+	in.Links = func(path string) ([2]uint64, uint64, bool) {
+		switch path {
+		case "/l/a", "/l/b":
+			return [2]uint64{1, 1}, 2, true // of each other
+		case "/l/c":
+			return [2]uint64{1, 2}, 2, true
+		}
+		return [2]uint64{}, 0, false
+	}
+	p, err := build(t, in, *content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(p.NotRestorable, "\n")
+	if !strings.Contains(got, "hard links to other places") || !strings.HasSuffix(got, ": /l/c") {
+		t.Error(got)
+	}
+}

@@ -105,6 +105,16 @@ func device(path string) uint64 {
 	}
 }
 
+// Links tells which file a path is, and how many names that has, where it is a
+// regular one with more than one.
+func Links(path string) (id [2]uint64, names uint64, ok bool) {
+	var st unix.Stat_t
+	if unix.Lstat(path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Nlink < 2 {
+		return id, 0, false
+	}
+	return [2]uint64{uint64(st.Dev), st.Ino}, uint64(st.Nlink), true //nolint:unconvert // narrower on some
+}
+
 // Free returns the bytes free in the file system of a path, or of the nearest
 // folder above it that exists; -1 if that cannot be told.
 func Free(path string) int64 {
