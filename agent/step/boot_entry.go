@@ -271,6 +271,18 @@ func entryProblem(b *plan.BootPlan, now boot.Boot, options [][]byte) error {
 	return nil
 }
 
+// added are the entries of ours that were not there before.
+func (u *bootEntryUndo) added(now boot.Boot) (mine []uint16) {
+	for _, o := range u.Options {
+		for _, n := range now.Find(o) {
+			if _, was := u.Before.Entries[boot.EntryName(n)]; !was && !slices.Contains(mine, n) {
+				mine = append(mine, n)
+			}
+		}
+	}
+	return mine
+}
+
 // Undo puts entries and order back as they were. What others did to theirs in
 // the meantime stays. The files on the ESP are save-files'.
 func (s bootEntry) Undo(_ context.Context, c *txn.Change, _, undo json.RawMessage) error {
@@ -289,14 +301,7 @@ func (s bootEntry) Undo(_ context.Context, c *txn.Change, _, undo json.RawMessag
 	if err != nil {
 		return err
 	}
-	var mine []uint16
-	for _, o := range u.Options {
-		for _, n := range now.Find(o) {
-			if _, was := u.Before.Entries[boot.EntryName(n)]; !was && !slices.Contains(mine, n) {
-				mine = append(mine, n)
-			}
-		}
-	}
+	mine := u.added(now)
 	// The order first: it must not name what is gone.
 	if err := fault.Point("boot.undo.before"); err != nil {
 		return err

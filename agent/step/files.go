@@ -78,7 +78,10 @@ func (s saveFiles) Prepare(ctx context.Context, c *txn.Change, _ json.RawMessage
 	}
 	paths = withCaches(withParents(sortedUnique(paths)))
 	trees, skip := whole.SavedFolders()
-	paths = slices.DeleteFunc(paths, func(p string) bool { return inTree(trees, p) })
+	real := newResolver()
+	trees = withTargets(trees, real)
+	// A folder of a tree may be a link that leads out of it, and the package's files are where it leads.
+	paths = slices.DeleteFunc(paths, func(p string) bool { return inTree(trees, real(p)) })
 	var u saveFilesUndo
 	if u.Files, err = save(setDir(c, "single"), paths, capture.Options{Shallow: true}); err != nil {
 		return nil, err
@@ -114,6 +117,50 @@ func addGivingWay(h *rpmhdr.Header, add func(string)) {
 			return nil
 		})
 	}
+}
+
+// newResolver returns what tells where a path is when every link among its
+// folders is followed; a link at its end is not.
+func newResolver() func(p string) string {
+	known := map[string]string{}
+	return func(p string) string {
+		dir, rest := path.Dir(p), path.Base(p)
+		for {
+			to, ok := known[dir]
+			if !ok {
+				var err error
+				if to, err = filepath.EvalSymlinks(dir); err != nil {
+					to = ""
+				}
+				known[dir] = to
+			}
+			if to != "" {
+				return path.Join(to, rest)
+			}
+			if dir == "/" {
+				return p
+			}
+			dir, rest = path.Dir(dir), path.Join(path.Base(dir), rest)
+		}
+	}
+}
+
+// withTargets adds the folders that trees, or the folders of settings in them,
+// are links to: a tree is saved with the links in it and not with what is
+// behind these.
+func withTargets(trees []string, real func(string) string) []string {
+	out := slices.Clone(trees)
+	for _, t := range slices.Concat(trees, plan.SettingsFolders) {
+		st, err := os.Stat(t)
+		if err != nil || !st.IsDir() {
+			continue
+		}
+		// What is in it is where it is.
+		if to := path.Dir(real(t + "/x")); to != "/" && !inTree(out, to) {
+			out = append(out, to)
+		}
+	}
+	return out
 }
 
 func inTree(trees []string, p string) bool {

@@ -3,13 +3,17 @@ package step
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/almamigrate/almamigrate/agent/plan"
+	"github.com/almamigrate/almamigrate/pkg/boot"
 	"github.com/almamigrate/almamigrate/pkg/capture"
 	"github.com/almamigrate/almamigrate/pkg/hostcmd"
+	"github.com/almamigrate/almamigrate/pkg/rootfs"
 	"github.com/almamigrate/almamigrate/pkg/txn"
 )
 
@@ -32,6 +36,8 @@ func LeftToDo(c *txn.Change) []string {
 					out = append(out, "rpm -e --allmatches gpg-pubkey-"+k.Version)
 				}
 			}
+		case plan.StepBootEntry:
+			out = append(out, leftEntries(c)...)
 		case plan.StepSaveFiles:
 			out = append(out, leftFiles(c)...)
 		}
@@ -80,6 +86,43 @@ func leftPackages(c *txn.Change, step string) []string {
 	return out
 }
 
+// leftEntries brings the firmware's boot entries back. efibootmgr writes none
+// with the very bytes of before, so entries that are gone are only named.
+func leftEntries(c *txn.Change) []string {
+	u, v, err := bootEntry{}.undo(c.UndoData(slices.IndexFunc(c.Plan.Steps, func(s txn.Step) bool { return s.Name == plan.StepBootEntry })))
+	if err != nil {
+		return []string{"# the boot entries cannot be read: " + err.Error()}
+	}
+	now, err := v.Snapshot()
+	if err != nil {
+		return []string{"# the boot entries cannot be read: " + err.Error()}
+	}
+	return entryCommands(u, now)
+}
+
+func entryCommands(u bootEntryUndo, now boot.Boot) (out []string) {
+	for _, n := range slices.Sorted(maps.Keys(u.Before.Entries)) {
+		if _, there := now.Entries[n]; !there {
+			out = append(out, "# the boot entry "+n+" is gone: \"almamigrate rollback\" writes it again")
+		}
+	}
+	mine := u.added(now)
+	var order []string
+	for _, n := range slices.Concat(u.Before.Numbers(), now.Numbers()) {
+		hex := fmt.Sprintf("%04X", n)
+		if _, there := now.Entries[boot.EntryName(n)]; there && !slices.Contains(mine, n) && !slices.Contains(order, hex) {
+			order = append(order, hex)
+		}
+	}
+	if len(order) > 0 && !slices.Equal(u.Before.Numbers(), now.Numbers()) {
+		out = append(out, "efibootmgr -q -o "+strings.Join(order, ","))
+	}
+	for _, n := range mine {
+		out = append(out, fmt.Sprintf("efibootmgr -q -b %04X -B", n))
+	}
+	return out
+}
+
 // leftFiles brings files back that are not as they were saved.
 func leftFiles(c *txn.Change) []string {
 	sets, err := Sets(c)
@@ -87,6 +130,7 @@ func leftFiles(c *txn.Change) []string {
 		return []string{"# the saved files cannot be read: " + err.Error()}
 	}
 	var out []string
+	locked := lockedFolders()
 	for _, set := range sets {
 		after, err := set.After()
 		if err != nil {
@@ -102,6 +146,7 @@ func leftFiles(c *txn.Change) []string {
 				continue
 			}
 			e, p := d.Saved, hostcmd.Quote(string(d.Path))
+			out = append(out, makeWay(d, locked)...)
 			switch e.Kind {
 			case capture.Absent:
 				rm := "rm -f "
@@ -135,6 +180,10 @@ func leftFiles(c *txn.Change) []string {
 
 func rank(cmd string) int {
 	switch {
+	case strings.HasPrefix(cmd, "chattr "):
+		return -2
+	case strings.HasPrefix(cmd, "mv -T "):
+		return -1
 	case strings.HasPrefix(cmd, "rm -f "):
 		return 0
 	case strings.HasPrefix(cmd, "rmdir "):
@@ -143,4 +192,41 @@ func rank(cmd string) int {
 		return 2
 	}
 	return 3
+}
+
+// makeWay takes away what keeps even root from putting a path back: chattr's
+// attributes, on it or its folder, and a folder with files of others where
+// something else was, which only moves aside.
+func makeWay(d capture.Difference, locked func(folder string) bool) (out []string) {
+	name := string(d.Path)
+	if dir := path.Dir(name); locked(dir) {
+		out = append(out, "chattr -ia "+hostcmd.Quote(dir))
+	}
+	if d.Current.Immutable() {
+		out = append(out, "chattr -ia "+hostcmd.Quote(name))
+	}
+	if d.Current.Kind == capture.Dir && d.Saved.Kind != capture.Dir && d.Saved.Kind != capture.Absent {
+		out = append(out, "mv -T "+hostcmd.Quote(name)+" "+hostcmd.Quote(name+".in-the-way"))
+	}
+	return out
+}
+
+// lockedFolders returns what tells whether a folder carries one of chattr's
+// attributes that forbid changes: true only once for each, as one command is
+// enough.
+func lockedFolders() func(string) bool {
+	seen := map[string]bool{}
+	return func(dir string) bool {
+		if seen[dir] {
+			return false
+		}
+		seen[dir] = true
+		r, err := rootfs.Open(root)
+		if err != nil {
+			return false
+		}
+		defer r.Close()
+		f, err := r.Flags(dir)
+		return err == nil && f != (rootfs.Flags{})
+	}
 }

@@ -27,9 +27,10 @@ func savedFile(c *txn.Change, name string) (data []byte, e capture.Entry, ok boo
 	if err != nil {
 		return nil, e, false, err
 	}
+	real := newResolver()(name) // saved sets have no link among the folders of a path
 	for _, set := range sets {
 		for _, e := range set.Entries() {
-			if string(e.Path) != name || e.Kind != capture.File {
+			if string(e.Path) != real || e.Kind != capture.File {
 				continue
 			}
 			if e.LinkTo != "" {
@@ -72,12 +73,21 @@ func (d disableRepos) Undo(context.Context, *txn.Change, json.RawMessage, json.R
 	return nil
 }
 
-func (d disableRepos) each(c *txn.Change, fn func(f plan.RepoFile, data []byte) error) error {
+// each calls fn for each file, and link for each that is a link to one, as
+// tools that manage settings make them.
+func (d disableRepos) each(c *txn.Change, fn func(f plan.RepoFile, data []byte) error, link func(f plan.RepoFile, target string) error) error {
 	p, err := Plan(c)
 	if err != nil {
 		return err
 	}
 	for _, f := range p.RepoFiles {
+		target, is, err := savedLink(c, f.File)
+		if err == nil && is {
+			err = link(f, target)
+		}
+		if err != nil {
+			return err
+		}
 		data, _, ok, err := savedFile(c, f.File)
 		if err != nil {
 			return err
@@ -90,6 +100,28 @@ func (d disableRepos) each(c *txn.Change, fn func(f plan.RepoFile, data []byte) 
 		}
 	}
 	return nil
+}
+
+// savedLink returns where a path led that was a symbolic link.
+func savedLink(c *txn.Change, name string) (target string, ok bool, err error) {
+	sets, err := Sets(c)
+	if err != nil {
+		return "", false, err
+	}
+	real := newResolver()(name)
+	for _, set := range sets {
+		for _, e := range set.Entries() {
+			if string(e.Path) == real && e.Kind == capture.Symlink {
+				return string(e.Target), true, nil
+			}
+		}
+	}
+	return "", false, nil
+}
+
+func leadsTo(name, target string) bool {
+	to, err := os.Readlink(name)
+	return err == nil && to == target
 }
 
 func (d disableRepos) Do(_ context.Context, c *txn.Change, _, _ json.RawMessage) error {
@@ -109,6 +141,20 @@ func (d disableRepos) Do(_ context.Context, c *txn.Change, _, _ json.RawMessage)
 			}
 		}
 		return nil
+	}, func(f plan.RepoFile, target string) error {
+		// The name is what dnf goes by: the link moves, and the file that it leads to is left alone.
+		if !leadsTo(f.Kept, target) {
+			if err := remove(f.Kept); err != nil {
+				return err
+			}
+			if err := os.Symlink(target, f.Kept); err != nil {
+				return fmt.Errorf("cannot keep %s: %w", f.File, err)
+			}
+		}
+		if !leadsTo(f.File, target) {
+			return nil
+		}
+		return remove(f.File)
 	})
 }
 
@@ -116,6 +162,9 @@ func (d disableRepos) Verify(_ context.Context, c *txn.Change, _, _ json.RawMess
 	ok := true
 	err := d.each(c, func(f plan.RepoFile, data []byte) error {
 		ok = ok && hasContent(f.Kept, data) && !hasContent(f.File, data)
+		return nil
+	}, func(f plan.RepoFile, target string) error {
+		ok = ok && leadsTo(f.Kept, target) && !leadsTo(f.File, target)
 		return nil
 	})
 	return ok, err
