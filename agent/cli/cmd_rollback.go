@@ -152,14 +152,15 @@ func onlyLast(c *txn.Change) error {
 
 // since is what became of the host after a migration.
 type since struct {
-	Packages []string `json:"packages"` // installed, updated or removed since
+	Packages []string `json:"packages"` // installed, updated or removed since: they stay so
+	Updated  []string `json:"updated"`  // of what came with the migration, likewise: the old packages come back for them
 	Kept     []string `json:"kept"`     // files that only others changed: they stay
 	Clashes  []string `json:"clashes"`  // files that both changed: both sides are kept
 	Restored int      `json:"restored"` // files that go back
 }
 
 func changedSince(c *txn.Change) (*since, error) {
-	s := &since{Packages: []string{}, Kept: []string{}, Clashes: []string{}}
+	s := &since{Packages: []string{}, Updated: []string{}, Kept: []string{}, Clashes: []string{}}
 	p, err := step.Plan(c)
 	if err != nil {
 		return nil, err
@@ -183,18 +184,42 @@ func changedSince(c *txn.Change) (*since, error) {
 	for _, l := range p.Leaving {
 		ours[l.NEVRA] = true
 	}
+	updated, err := step.UpdatedSince(c, db)
+	if err != nil {
+		return nil, err
+	}
+	goes := map[string]bool{}
+	for _, h := range updated {
+		goes[h.NEVRA().String()] = true
+	}
+	for _, w := range p.Restorable().Coming {
+		goes[w.NEVRA] = true
+	}
+	note := func(sign, n string) {
+		if goes[n] {
+			s.Updated = append(s.Updated, sign+n)
+		} else {
+			s.Packages = append(s.Packages, sign+n)
+		}
+	}
 	settled := c.State() == txn.StateDone
 	for n := range db.Packages {
 		if !expect[n] && (settled || !ours[n]) {
-			s.Packages = append(s.Packages, "+ "+n)
+			note("+ ", n)
 		}
 	}
 	for n := range expect {
 		if settled && !db.Has(n) {
-			s.Packages = append(s.Packages, "- "+n)
+			note("- ", n)
 		}
 	}
-	slices.SortFunc(s.Packages, func(a, b string) int { return strings.Compare(a[2:]+a[:1], b[2:]+b[:1]) })
+	for _, list := range [][]string{s.Packages, s.Updated} {
+		slices.SortFunc(list, func(a, b string) int { return strings.Compare(a[2:]+a[:1], b[2:]+b[:1]) })
+	}
+	packaged, err := step.PackagedSince(c, updated)
+	if err != nil {
+		return nil, err
+	}
 	sets, err := step.Sets(c)
 	if err != nil {
 		return nil, err
@@ -210,9 +235,15 @@ func changedSince(c *txn.Change) (*since, error) {
 		}
 		for _, d := range diff {
 			switch d.Status {
-			case capture.ChangedByOthers:
-				s.Kept = append(s.Kept, string(d.Path))
-			case capture.ChangedSince:
+			case capture.ChangedByOthers, capture.ChangedSince:
+				if packaged(d) {
+					s.Restored++ // an update's, and nobody's edit
+					continue
+				}
+				if d.Status == capture.ChangedByOthers {
+					s.Kept = append(s.Kept, string(d.Path))
+					continue
+				}
 				s.Clashes = append(s.Clashes, string(d.Path))
 			case capture.AsWeLeftIt, capture.Unknown:
 				s.Restored++
@@ -233,6 +264,7 @@ func (s *since) write(w io.Writer, c *txn.Change) error {
 		list  []string
 	}{
 		{"Packages installed (+) or removed (-) since then; that stays so:", s.Packages},
+		{"Packages of the migration updated (+) or gone (-) since then; the old distribution's come back:", s.Updated},
 		{"Files that you changed and the migration did not; they stay:", s.Kept},
 		{"Files that both changed; the old ones come back, yours are kept in " + c.Dir + "/files:", s.Clashes},
 	} {

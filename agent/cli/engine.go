@@ -67,7 +67,16 @@ func (a *app) newEngine(ctx context.Context, progressFD int) (*engine, context.C
 		e.events = f
 		e.unlock = append(e.unlock, func() { _ = f.Close() })
 	}
-	e.env = &step.Env{Progress: func(s string) { e.tell(map[string]any{"event": "progress", "text": s}, "      "+s) }}
+	e.env = &step.Env{
+		Progress: func(s string) { e.tell(map[string]any{"event": "progress", "text": s}, "      "+s) },
+		Package: func(p step.PackageProgress) {
+			text := p.Action + " " + p.Package
+			if p.N <= p.Of {
+				text += fmt.Sprintf(" (%d of %d)", p.N, p.Of)
+			}
+			e.tell(map[string]any{"event": "progress", "text": text, "action": p.Action, "package": p.Package, "n": p.N, "of": p.Of}, "      "+text)
+		},
+	}
 	// The steps see the end of this context between two of them only.
 	ctx, e.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	ch := make(chan os.Signal, 4)

@@ -31,9 +31,24 @@ var (
 
 // Env is what the steps need of the world outside their change.
 type Env struct {
-	Ring     *rpmsig.Keyring // keys that AlmaLinux's packages must be signed with; only preparing needs it
-	KeyFiles [][]byte        // where key material may be found, beside the coming packages
-	Progress func(string)    // what is being done, in words; may be nil
+	Ring     *rpmsig.Keyring       // keys that AlmaLinux's packages must be signed with; only preparing needs it
+	KeyFiles [][]byte              // where key material may be found, beside the coming packages
+	Progress func(string)          // what is being done, in words; may be nil
+	Package  func(PackageProgress) // may be nil, too
+}
+
+// PackageProgress is a package that a transaction of rpm begins to install or
+// remove.
+type PackageProgress struct {
+	Action  string // installing, removing
+	Package string
+	N, Of   int // rpm may remove more than Of: builds of the same version
+}
+
+func (e *Env) sayPackage(action, name string, k counter) {
+	if e.Package != nil {
+		e.Package(PackageProgress{Action: action, Package: name, N: k.n, Of: k.of})
+	}
 }
 
 func (e *Env) say(format string, args ...any) {

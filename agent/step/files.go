@@ -260,11 +260,15 @@ func (s saveFiles) Undo(_ context.Context, c *txn.Change, _, undo json.RawMessag
 	s.say("putting the files back")
 	err = removeHalfWritten(sets)
 	known := packaged(c)
+	updated, uerr := notedUpdated(c)
+	err = errors.Join(err, uerr)
 	for _, set := range sets {
-		_, rerr := set.RestoreKnowing(root, func(sum string) bool { return known[sum] })
+		_, rerr := set.RestoreKnowing(root, func(d capture.Difference) bool {
+			return d.Status == capture.Unknown && known[d.Current.SHA256] || packagedAs(updated, d)
+		})
 		err = errors.Join(err, rerr)
 	}
-	return err
+	return errors.Join(err, removeUpdated(updated, sets))
 }
 
 // packaged are the SHA-256 digests of the files in the coming packages, which

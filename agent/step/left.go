@@ -168,6 +168,7 @@ func leftFiles(c *txn.Change) []string {
 			}
 		}
 	}
+	out = append(out, updatedCommands(c, sets)...)
 	// What must go is in the way of what comes: folders last, deepest first.
 	slices.SortStableFunc(out, func(a, b string) int {
 		if r := rank(a) - rank(b); r != 0 || rank(a) != 1 {

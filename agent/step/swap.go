@@ -277,6 +277,9 @@ func (s swapPackages) Undo(ctx context.Context, c *txn.Change, _, undo json.RawM
 	if err != nil {
 		return err
 	}
+	if err := noteUpdated(c, db); err != nil {
+		return err
+	}
 	t := backward(c, u, db)
 	if len(t.Install)+len(t.Erase) > 0 {
 		if err := checkSaved(rpmDir(c, "leaving"), u.Leaving); err != nil {

@@ -249,6 +249,9 @@ func (s syncPackages) Undo(ctx context.Context, c *txn.Change, _, undo json.RawM
 	if err := checkSaved(rpmDir(c, "leaving"), u.Leaving); err != nil {
 		return err
 	}
+	if err := noteUpdated(c, db); err != nil {
+		return err
+	}
 	quiet := func() transaction {
 		return transaction{Names: map[string]string{}, JustDB: true, Force: true, Macros: map[string]string{"_pkgverify_level": "none"}}
 	}

@@ -106,6 +106,8 @@ func (e *Env) run(ctx context.Context, c *txn.Change, name string, t transaction
 	}
 	var problems []string
 	ended := false
+	installs := counter{of: len(t.Install) + len(t.Upgrade)}
+	erases := counter{of: len(t.Erase) + len(t.Rows) + len(t.Replaced)}
 	_, rerr := hostcmd.Run(context.WithoutCancel(ctx), hostcmd.Cmd{
 		Path: py, Args: []string{"-I", "-B", script, spec}, OutputFile: log,
 		OnLine: func(_ hostcmd.Stream, line string) {
@@ -115,9 +117,9 @@ func (e *Env) run(ctx context.Context, c *txn.Change, name string, t transaction
 			}
 			switch ev.Event {
 			case "install":
-				e.say("installing %s", strings.TrimSuffix(filepath.Base(ev.Path), ".rpm"))
+				e.sayPackage("installing", strings.TrimSuffix(filepath.Base(ev.Path), ".rpm"), installs.next())
 			case "erase":
-				e.say("removing %s", ev.Name)
+				e.sayPackage("removing", ev.Name, erases.next())
 			case "script-warning":
 				e.say("a scriptlet of %s failed, and rpm went on: see %s", strings.TrimSuffix(filepath.Base(ev.Of), ".rpm"), log)
 			case "dependencies":
@@ -148,6 +150,14 @@ func (e *Env) run(ctx context.Context, c *txn.Change, name string, t transaction
 		return fmt.Errorf("%w: the transaction ended without a word, see %s", ErrRPM, log)
 	}
 	return fmt.Errorf("%w: %w", ErrRPM, rerr)
+}
+
+// counter counts packages of a transaction.
+type counter struct{ n, of int }
+
+func (k *counter) next() counter {
+	k.n++
+	return *k
 }
 
 // otherSecond waits, where a transaction was killed a moment ago, for the second

@@ -552,9 +552,18 @@ func TestRestoreKnowing(t *testing.T) {
 	write(t, root+"/d/new", "of a package", 0o644)
 	write(t, root+"/d/edited", "mine", 0o644)
 	sum := fmt.Sprintf("%x", sha256.Sum256([]byte("of a package")))
-	items, err := s.RestoreKnowing(root, func(d string) bool { return d == sum })
+	known := func(d capture.Difference) bool { return d.Current.SHA256 == sum }
+	items, err := s.RestoreKnowing(root, known)
 	must(t, err)
-	for _, it := range items {
+	// Of what others changed after the change was done, likewise.
+	write(t, root+"/d/packaged", "ours", 0o644)
+	write(t, root+"/d/edited", "ours", 0o644)
+	must(t, s.RecordAfter(root))
+	write(t, root+"/d/packaged", "of a package", 0o644)
+	write(t, root+"/d/edited", "mine", 0o644)
+	again, err := s.RestoreKnowing(root, known)
+	must(t, err)
+	for _, it := range append(items, again...) {
 		if want := it.Path == "/d/edited"; (it.Copy != "") != want {
 			t.Errorf("%s: copy %q", it.Path, it.Copy)
 		}
@@ -566,5 +575,35 @@ func TestRestoreKnowing(t *testing.T) {
 	}
 	if _, err := os.Lstat(root + "/d/new"); !os.IsNotExist(err) {
 		t.Errorf("new: %v", err)
+	}
+}
+
+// What the change left as it was goes back, too, where what others have made of
+// it is known: another update of the same package.
+func TestRestoreKnowingOfOthers(t *testing.T) {
+	root := t.TempDir()
+	for _, n := range []string{"updated", "dropped", "edited", "removed"} {
+		write(t, root+"/d/"+n, "before", 0o644)
+	}
+	s := save(t, root, "/d")
+	must(t, s.RecordAfter(root))
+	for n, content := range map[string]string{"updated": "newer", "new": "newer", "edited": "mine"} {
+		write(t, root+"/d/"+n, content, 0o644)
+	}
+	must(t, os.Remove(root+"/d/dropped"))
+	must(t, os.Remove(root+"/d/removed"))
+	items, err := s.RestoreKnowing(root, func(d capture.Difference) bool {
+		return d.Current.SHA256 == fmt.Sprintf("%x", sha256.Sum256([]byte("newer"))) || d.Path == "/d/dropped"
+	})
+	must(t, err)
+	for _, it := range items {
+		if it.Copy != "" {
+			t.Errorf("%s: copy %q", it.Path, it.Copy)
+		}
+	}
+	for n, want := range map[string]string{"updated": "before", "dropped": "before", "edited": "mine", "removed": "", "new": ""} {
+		if b, _ := os.ReadFile(root + "/d/" + n); string(b) != want {
+			t.Errorf("%s: %q", n, b)
+		}
 	}
 }

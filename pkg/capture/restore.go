@@ -36,9 +36,10 @@ func (s *Saved) Restore(root string) ([]Item, error) {
 	return s.restore(root, nil, nil)
 }
 
-// RestoreKnowing is Restore that keeps no copy of a file in a state that nobody has noted (Unknown) where its content is
-// known, by its sha256 in hex: it is at hand elsewhere, and a disk that is full already may have no room for the copies.
-func (s *Saved) RestoreKnowing(root string, known func(sha256 string) bool) ([]Item, error) {
+// RestoreKnowing is Restore for a change that others went on with: what is known, of paths in a state that nobody has noted
+// (Unknown) or that others have brought about, is theirs to replace and no edit of somebody's. It goes back to what was
+// saved, and no copy of it is kept: a disk that is full already may have no room for the copies.
+func (s *Saved) RestoreKnowing(root string, known func(d Difference) bool) ([]Item, error) {
 	return s.restore(root, nil, known)
 }
 
@@ -48,7 +49,7 @@ func (s *Saved) RestoreOnly(root string, want func(path string) bool) ([]Item, e
 	return s.restore(root, want, nil)
 }
 
-func (s *Saved) restore(root string, want func(path string) bool, known func(sha256 string) bool) ([]Item, error) {
+func (s *Saved) restore(root string, want func(path string) bool, known func(d Difference) bool) ([]Item, error) {
 	t, err := openTree(root)
 	if err != nil {
 		return nil, err
@@ -66,6 +67,9 @@ func (s *Saved) restore(root string, want func(path string) bool, known func(sha
 	for _, d := range diffs {
 		if want != nil && !want(string(d.Path)) {
 			continue
+		}
+		if d.Status == ChangedByOthers && known != nil && known(d) {
+			d.Status = ChangedSince
 		}
 		r.items = append(r.items, Item{Difference: d, Outcome: Kept})
 	}
@@ -103,7 +107,7 @@ type restorer struct {
 	t      *tree
 	items  []Item
 	synced map[Name]bool // folders whose names changed
-	known  func(sha256 string) bool
+	known  func(d Difference) bool
 }
 
 // ours tells whether a path is to be brought back to its saved state.
@@ -130,7 +134,7 @@ func (it *Item) fail(err error) {
 func (r *restorer) keepCopies(root string) {
 	var paths []string
 	keep := func(it *Item) bool {
-		if it.Status == Unknown && it.Current.Kind == File && r.known != nil && r.known(it.Current.SHA256) {
+		if (it.Current.Kind == File || it.Current.Kind == Symlink) && r.known != nil && r.known(it.Difference) {
 			return false
 		}
 		return (it.Status == ChangedSince || it.Status == Unknown) && it.Current.Kind != Absent && it.Current.Kind != Socket &&

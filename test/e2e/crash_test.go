@@ -10,7 +10,8 @@ import (
 )
 
 // crashSample is how many points of each way a normal run of the tests takes;
-// ALMAMIGRATE_CRASH=all takes every one, ALMAMIGRATE_SEED another choice.
+// ALMAMIGRATE_CRASH=all takes every one, ALMAMIGRATE_CRASH=N that many of each,
+// ALMAMIGRATE_SEED another choice.
 const crashSample = 2
 
 // points lists the fault points that a command reaches, each as NAME:%s:N for
@@ -37,11 +38,14 @@ func sampleOf(t *testing.T, list []string, n int) []string {
 	if os.Getenv("ALMAMIGRATE_CRASH") == "all" {
 		return list
 	}
+	if k, err := strconv.Atoi(os.Getenv("ALMAMIGRATE_CRASH")); err == nil && k > 0 {
+		n = k
+	}
 	seed, err := strconv.ParseUint(os.Getenv("ALMAMIGRATE_SEED"), 10, 64)
 	if err != nil {
 		seed = 8
 	}
-	t.Logf("%d of %d points, ALMAMIGRATE_SEED=%d (ALMAMIGRATE_CRASH=all takes all)", n, len(list), seed)
+	t.Logf("%d of %d points, ALMAMIGRATE_SEED=%d (ALMAMIGRATE_CRASH=all takes all)", min(n, len(list)), len(list), seed)
 	r := rand.New(rand.NewPCG(seed, 0))
 	var out []string
 	for _, i := range r.Perm(len(list))[:min(n, len(list))] {

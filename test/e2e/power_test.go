@@ -75,12 +75,7 @@ func powerCut(t *testing.T, program string, there []string, twin, finish *Host) 
 			leadOut(t, h, twin, finish, way, counts)
 		})
 	}
-	back := func() []string {
-		h := NewHost(t, "centos", 8)
-		h.code(0, "migrate", "-y", "-q")
-		return points(t, h, program, "rollback", "-y", "-q")
-	}()
-	for _, p := range diskPoints(t, back) {
+	for _, p := range diskPoints(t, pointsBack(t, program)) {
 		t.Run("back/"+caseName(p), func(t *testing.T) {
 			h := NewHost(t, "centos", 8)
 			h.OnDisk(diskSize)
@@ -140,7 +135,46 @@ func fullDisk(t *testing.T, program string, there []string, twin, finish *Host) 
 			})
 		}
 	}
+	for _, p := range diskPoints(t, pointsBack(t, program)) {
+		t.Run("back/"+caseName(p), func(t *testing.T) {
+			h := NewHost(t, "centos", 8)
+			d := h.OnDisk(diskSize)
+			h.code(0, "migrate", "-y", "-q")
+			s, r := h.stopAt(p, program, "rollback", "-y", "-q")
+			if s == nil {
+				t.Fatalf("the point was not reached: %+v", r)
+			}
+			d.Fill()
+			backAgain(t, s.GoOn(), h, twin, d.Free, counts)
+		})
+	}
 	t.Logf("%v", counts)
+}
+
+// pointsBack lists the fault points of a rollback.
+func pointsBack(t *testing.T, program string) []string {
+	t.Helper()
+	h := NewHost(t, "centos", 8)
+	h.code(0, "migrate", "-y", "-q")
+	return points(t, h, program, "rollback", "-y", "-q")
+}
+
+// backAgain looks at what a rollback says that was hit by something, and runs
+// it again where it says that it has to be.
+func backAgain(t *testing.T, r Result, h, twin *Host, mend func(), counts map[string]int) {
+	t.Helper()
+	counts[fmt.Sprint("on the way back: exit code ", r.Code)]++
+	mend()
+	state := h.state()
+	switch {
+	case r.Code == 0 && state == "rolled-back":
+	case r.Code != 0 && (state == "rolling" || state == "incomplete" || state == "done"):
+		h.code(0, "rollback", "-y", "-q")
+	case r.Code != 0 && state == "rolled-back": // it could not write that down before it ended
+	default:
+		t.Errorf("exit code %d, and the state is %s\n%s", r.Code, state, r.Stdout)
+	}
+	mustEqual(t, "rolled back at last", h, twin, true)
 }
 
 // brokenDisk lets every read and write fail from a point on, as those of a
@@ -166,6 +200,26 @@ func brokenDisk(t *testing.T, program string, there []string, twin, finish *Host
 				t.Fatal(err)
 			}
 			leadOut(t, h, twin, finish, way, counts)
+		})
+	}
+	for _, p := range diskPoints(t, pointsBack(t, program)) {
+		t.Run("back/"+caseName(p), func(t *testing.T) {
+			h := NewHost(t, "centos", 8)
+			d := h.OnDisk(diskSize)
+			h.code(0, "migrate", "-y", "-q")
+			s, r := h.stopAt(p, program, "rollback", "-y", "-q")
+			if s == nil {
+				t.Fatalf("the point was not reached: %+v", r)
+			}
+			d.Break()
+			if r = s.GoOn(); r.Code == 0 {
+				t.Errorf("it says that all went well\n%s", r.Stdout)
+			}
+			d.Unmount()
+			if err := d.Mount(); err != nil {
+				t.Fatal(err)
+			}
+			backAgain(t, r, h, twin, func() {}, counts)
 		})
 	}
 	t.Logf("%v", counts)
