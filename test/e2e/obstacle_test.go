@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 )
@@ -70,12 +71,12 @@ func TestRollbackObstacles(t *testing.T) {
 	mustEqual(t, "after the rollback", h, twin, true)
 }
 
-// newer makes newer builds of what the migration installed: one adds a file, a
-// folder, a repository and a configuration file, and drops nothing.
+// newer installs a newer build of a package: it brings files, a folder, a
+// library, a repository and a configuration, and drops what the old one has.
 const newer = `set -e
 cd /root; mkdir spec
-cat > spec/r.spec <<'S'
-Name: almalinux-indexhtml
+sed "s|@NAME@|$1|; s|@FILE@|$2|g" > spec/r.spec <<'S'
+Name: @NAME@
 Version: 99
 Release: 1
 Summary: x
@@ -85,23 +86,23 @@ Provides: redhat-indexhtml = 99
 %description
 x
 %install
-mkdir -p %{buildroot}/usr/share/newer/deep %{buildroot}/usr/lib64 %{buildroot}/etc/yum.repos.d %{buildroot}/usr/share/doc/HTML
+mkdir -p %{buildroot}/usr/share/newer/deep %{buildroot}/usr/lib64 %{buildroot}/etc/yum.repos.d %{buildroot}$(dirname @FILE@)
 echo one > %{buildroot}/usr/share/newer/deep/one
 echo two > %{buildroot}/usr/share/newer/two
 echo lib > %{buildroot}/usr/lib64/libnewer.so.2.0
 ln -s libnewer.so.2.0 %{buildroot}/usr/lib64/libnewer.so.2
 echo '[newer]' > %{buildroot}/etc/yum.repos.d/almalinux-newer.repo
 echo 'a=1' > %{buildroot}/etc/newer.conf
-echo 'newer start page' > %{buildroot}/usr/share/doc/HTML/index.html
+echo 'newer start page' > %{buildroot}@FILE@
 %files
 /usr/share/newer
 /usr/lib64/libnewer.so*
 %config(noreplace) /etc/yum.repos.d/almalinux-newer.repo
 %config(noreplace) /etc/newer.conf
-/usr/share/doc/HTML/index.html
+@FILE@
 S
 rpmbuild -bb --quiet --define '_topdir /root/spec' --define '_rpmdir /root/spec' --define '_buildshell /bin/bash' spec/r.spec >/dev/null 2>&1
-rpm -U --nosignature --nodeps spec/noarch/almalinux-indexhtml-99-1.noarch.rpm
+rpm -U --nosignature --nodeps spec/noarch/$1-99-1.noarch.rpm
 rm -r spec
 `
 
@@ -128,7 +129,7 @@ func TestRollbackAfterUpdates(t *testing.T) {
 	if last.Event != "progress" || last.N < 3 || last.N != last.Of || !strings.HasPrefix(last.Package, "almalinux-") || !strings.Contains(events, `"status":"finished"`) {
 		t.Errorf("%+v\n%s", last, events)
 	}
-	h.Must("bash", "-c", newer)
+	h.Must("bash", "-c", newer, "bash", "almalinux-indexhtml", "/usr/share/doc/HTML/index.html")
 	h.Must("test", "-e", "/usr/lib64/libnewer.so.2")
 	h.Write("/etc/newer.conf", "a=2\n")
 	r := h.code(0, "rollback", "--dry-run")
@@ -146,6 +147,31 @@ func TestRollbackAfterUpdates(t *testing.T) {
 		t.Errorf("the edit: %q", got)
 	}
 	h.Must("rm", "/etc/newer.conf")
+	for _, x := range []*Host{h, twin} {
+		x.Must("touch", "-d", "2020-02-02", "/root", "/etc", "/usr/lib64", "/usr/share")
+	}
+	mustEqual(t, "after the rollback", h, twin, true)
+}
+
+// The same where all packages had moved, of one whose files are alike in both
+// distributions. ALMAMIGRATE_FULL=all: it takes a while.
+func TestRollbackDepthAfterUpdates(t *testing.T) {
+	lab(t)
+	if os.Getenv("ALMAMIGRATE_FULL") != "all" {
+		t.Skip("SKIPPED: run `make full`")
+	}
+	h, twin := NewHost(t, "centos", 8), NewHost(t, "centos", 8)
+	h.code(0, full("-y", "-q")...)
+	const conf = "/etc/lab/webserver.conf"
+	was := twin.Must("cat", conf)
+	h.Must("bash", "-c", newer, "bash", "webserver", "/usr/share/newer/more")
+	if r := h.Run("test", "-e", conf); r.Code == 0 {
+		t.Fatalf("the newer build still has %s", conf)
+	}
+	h.code(0, "rollback", "-y", "-q")
+	if got := h.Must("cat", conf); got != was {
+		t.Errorf("%s: %q, was %q", conf, got, was)
+	}
 	for _, x := range []*Host{h, twin} {
 		x.Must("touch", "-d", "2020-02-02", "/root", "/etc", "/usr/lib64", "/usr/share")
 	}
