@@ -89,7 +89,7 @@ Without root it reads what it can and says what it had to skip.`,
 // securityFlags adds the flags of what check and report tell beside the verdict.
 func securityFlags(fl *pflag.FlagSet, f *checkFlags) {
 	fl.BoolVar(&f.security, "security", false, "also tell which of AlmaLinux's advisories the move closes, which stay open, and which CVEs would open again")
-	fl.StringArrayVar(&f.advisory, "advisories", nil, "read advisories from `FILE` as well: AlmaLinux's OSV records (JSON, a folder or tar of them) or updateinfo.xml; implies --security (may be repeated)")
+	fl.StringArrayVar(&f.advisory, "advisories", nil, "read advisories from `FILE` as well: AlmaLinux's OSV records (JSON, a folder, tar or zip of them) or updateinfo.xml; implies --security (may be repeated)")
 	fl.BoolVar(&f.origins, "origins", false, "also tell where the packages of other vendors come from, what becomes of their repositories (asks their servers), and what AlmaLinux changes of its own")
 }
 

@@ -2,6 +2,7 @@ package target
 
 import (
 	"archive/tar"
+	"archive/zip"
 	"bufio"
 	"bytes"
 	"context"
@@ -11,7 +12,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/almamigrate/almamigrate/agent/assess"
@@ -27,6 +30,9 @@ const (
 
 // ErrAdvisories is wrapped where a file that was named holds no advisories.
 var ErrAdvisories = errors.New("neither OSV records nor updateinfo.xml")
+
+// ErrNoneApply is wrapped where a file has advisories, of other releases.
+var ErrNoneApply = errors.New("no advisories of this release")
 
 // Advisories reads the updateinfo of the repositories that the host would have.
 // A repository that has none, or whose updateinfo cannot be had, is a source
@@ -65,12 +71,12 @@ func updateinfo(ctx context.Context, syncer *reposync.Syncer, s *reposync.Synced
 }
 
 // AdvisoryFile reads advisories from a file or a folder: OSV records (.json),
-// updateinfo.xml, or a tar archive of such files; each of them, and the archive,
-// may be compressed. Of OSV records, those of AlmaLinux's major are taken.
-// Errors wrap ErrAdvisories, what the parsers return, or fs errors.
+// updateinfo.xml, or a tar or zip archive of such files; each of them, and a tar
+// archive, may be compressed. Of OSV records, those of AlmaLinux's major are taken.
+// Errors wrap ErrAdvisories, ErrNoneApply, what the parsers return, or fs errors.
 func AdvisoryFile(ctx context.Context, name string, major int) (assess.AdvisorySource, error) {
 	src := assess.AdvisorySource{Name: name, Advisories: []*repodata.Advisory{}}
-	rd := &advisoryReader{ctx: ctx, ecosystem: fmt.Sprintf("AlmaLinux:%d", major), src: &src, left: maxAdvisoryData}
+	rd := &advisoryReader{ctx: ctx, major: major, ecosystem: fmt.Sprintf("AlmaLinux:%d", major), src: &src, left: maxAdvisoryData}
 	st, err := os.Stat(name)
 	if err != nil {
 		return src, fmt.Errorf("cannot read advisories: %w", err)
@@ -86,8 +92,15 @@ func AdvisoryFile(ctx context.Context, name string, major int) (assess.AdvisoryS
 			return rd.file(p)
 		})
 	}
-	if err == nil && rd.files == 0 {
-		err = ErrAdvisories
+	if err == nil && len(src.Advisories) == 0 {
+		switch {
+		case rd.others > 0:
+			err = fmt.Errorf("it is for EL%d, and nothing of it for AlmaLinux %d: %w", rd.other, major, ErrNoneApply)
+		case rd.files > 0:
+			err = fmt.Errorf("nothing of it is for AlmaLinux %d: %w", major, ErrNoneApply)
+		default:
+			err = ErrAdvisories
+		}
 	}
 	if err != nil {
 		return src, fmt.Errorf("cannot read advisories from %s: %w", name, err)
@@ -105,10 +118,13 @@ func advisoryName(name string) bool {
 
 type advisoryReader struct {
 	ctx       context.Context
+	major     int
 	ecosystem string
 	src       *assess.AdvisorySource
 	files     int
 	left      int64 // bytes that may still be read, unpacked
+	others    int   // advisories of updateinfo that are for another major, and for which
+	other     int
 }
 
 func (rd *advisoryReader) file(name string) error {
@@ -117,7 +133,38 @@ func (rd *advisoryReader) file(name string) error {
 		return err
 	}
 	defer f.Close()
+	var head [4]byte
+	if n, _ := f.ReadAt(head[:], 0); string(head[:n]) == "PK\x03\x04" {
+		return rd.zip(f)
+	}
 	return rd.stream(name, f, true)
+}
+
+// zip reads a zip archive: osv.dev hands its records out as one.
+func (rd *advisoryReader) zip(f *os.File) error {
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	z, err := zip.NewReader(f, st.Size())
+	if err != nil {
+		return fmt.Errorf("the archive is damaged: %w", err)
+	}
+	for _, e := range z.File {
+		if !e.Mode().IsRegular() || !advisoryName(e.Name) {
+			continue
+		}
+		r, err := e.Open()
+		if err != nil {
+			return fmt.Errorf("the archive is damaged: %s: %w", e.Name, err)
+		}
+		err = rd.stream(e.Name, r, false)
+		_ = r.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // stream reads one file: what it is tells its content.
@@ -149,7 +196,13 @@ func (rd *advisoryReader) stream(name string, r io.Reader, archives bool) error 
 	case len(start) > 0 && (start[0] == '{' || start[0] == '['):
 		err = repodata.ParseOSV(b, rd.ecosystem, add)
 	case len(start) > 0 && start[0] == '<':
-		err = repodata.ParseUpdateinfo(b, add)
+		err = repodata.ParseUpdateinfo(b, func(a *repodata.Advisory) error {
+			if other := rd.otherMajor(a); other != 0 {
+				rd.others, rd.other = rd.others+1, other
+				return rd.ctx.Err()
+			}
+			return add(a)
+		})
 	case archives && len(head) > 262 && string(head[257:262]) == "ustar":
 		return rd.archive(b)
 	default:
@@ -159,6 +212,27 @@ func (rd *advisoryReader) stream(name string, r io.Reader, archives bool) error 
 		err = fmt.Errorf("%s: %w", name, err)
 	}
 	return err
+}
+
+// distTag is the part of a release that says for which EL a package is built.
+var distTag = regexp.MustCompile(`\.(?:module_)?el(\d+)`)
+
+// otherMajor tells for which major the packages of an advisory are, if that is
+// another one: unlike OSV records, updateinfo does not say it.
+func (rd *advisoryReader) otherMajor(a *repodata.Advisory) int {
+	other := 0
+	for i := range a.Packages {
+		m := distTag.FindStringSubmatch(a.Packages[i].EVR.Release)
+		if m == nil {
+			return 0
+		}
+		n, err := strconv.Atoi(m[1])
+		if err != nil || n == rd.major {
+			return 0
+		}
+		other = n
+	}
+	return other
 }
 
 func (rd *advisoryReader) archive(r io.Reader) error {
