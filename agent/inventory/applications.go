@@ -22,18 +22,6 @@ import (
 // owns.
 var ApplicationFolders = []string{"/opt", "/usr/local", "/srv"}
 
-// ModuleFolders are searched as well, where they are: interpreters and servers
-// look there for modules, and pecl, pip, cpan, gem, npm and apxs put them there.
-// An element may be a pattern.
-var ModuleFolders = []string{
-	"/usr/lib64/php/modules", "/usr/lib64/php-zts/modules", "/usr/lib64/httpd/modules", "/usr/lib64/nginx/modules", "/usr/lib64/security",
-	"/usr/lib/python[23].*/site-packages", "/usr/lib64/python[23].*/site-packages", "/usr/lib64/perl5", "/usr/lib64/gems", "/usr/share/gems",
-	"/usr/lib/node_modules",
-}
-
-// preloadFile names libraries that ld.so puts into every program.
-const preloadFile = "/etc/ld.so.preload"
-
 // What Applications holds at most.
 const (
 	maxApplications = 20_000
@@ -198,53 +186,6 @@ func (s *appScan) run(ctx context.Context) error {
 		}
 	}
 	return s.drain(ctx)
-}
-
-// moduleFolders are those of ModuleFolders that are there.
-func (s *appScan) moduleFolders() []string {
-	var out []string
-	for _, pattern := range ModuleFolders {
-		dir, below := pattern, ""
-		names := []string{"."}
-		if strings.Contains(pattern, "*") { // in the folder above the last
-			dir, below = path.Dir(path.Dir(pattern)), path.Base(pattern)
-			var err error
-			if names, err = s.r.Names(dir); err != nil {
-				s.skip(dir, err)
-				continue
-			}
-		}
-		for _, n := range names {
-			name := path.Join(dir, n, below)
-			if ok, err := path.Match(pattern, name); ok && err == nil && s.r.Exists(name) {
-				out = append(out, name)
-			}
-		}
-	}
-	return out
-}
-
-// preloads queues the libraries of ld.so.preload.
-func (s *appScan) preloads() {
-	data, err := s.r.ReadFile(preloadFile, maxUnit)
-	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			s.skip(preloadFile, err)
-		}
-		return
-	}
-	for line := range strings.Lines(string(data)) {
-		line, _, _ = strings.Cut(line, "#")
-		for _, w := range strings.FieldsFunc(line, func(r rune) bool { return r == ':' || r == ' ' || r == '\t' || r == '\n' || r == '\r' }) {
-			if !path.IsAbs(w) {
-				continue // looked for like any library: in a folder of the host's
-			}
-			w = strings.ReplaceAll(strings.ReplaceAll(w, "${LIB}", "lib64"), "$LIB", "lib64")
-			if pkg, owned := s.owners.of(w); !owned || s.foreign[pkg] {
-				s.push(path.Clean(w), preloadFile, nil)
-			}
-		}
-	}
 }
 
 // distribution tells whether a package is one that the move deals with: signed
@@ -462,25 +403,6 @@ func (s *appScan) take(name string, f *os.File, info fs.FileInfo, why string) er
 	s.because(s.at[name], why)
 	s.native(name, e)
 	return nil
-}
-
-// hostLinkers are the dynamic linkers of the host's own programs, by name: where
-// no package is known to own one, it is one of these.
-var hostLinkers = []string{"ld-linux-x86-64.so.2", "ld-linux.so.2", "ld-linux-aarch64.so.1", "ld64.so.2", "ld64.so.1"}
-
-// ownLinker tells whether a program's dynamic linker is not the distribution's.
-func (s *appScan) ownLinker(interp string) bool {
-	names := []string{interp}
-	if real, err := s.r.Resolve(interp); err == nil {
-		names = append(names, "/"+real)
-	}
-	for _, p := range names {
-		if pkg, owned := s.owners.of(p); owned {
-			return s.foreign[pkg]
-		}
-	}
-	dir := path.Dir(merged(path.Dir(interp) + "/x"))
-	return !slices.Contains(hostLinkers, path.Base(interp)) || dir != "/usr/lib" && dir != "/usr/lib64"
 }
 
 // bind finds the libraries of a file and who supplies its symbols.
@@ -717,68 +639,4 @@ func (s *appScan) order() {
 		slices.SortFunc(a.Imports, func(x, y SymbolImport) int { return cmp.Compare(x.Library, y.Library) })
 		slices.Sort(a.Why)
 	}
-}
-
-// ownerIndex tells which package owns a path. Folders are few; the files of
-// one are gathered when it is asked for the first time.
-type ownerIndex struct {
-	packages []Package
-	dirs     map[string][]int32
-	files    map[string]map[string]int32
-}
-
-// maxOwnerFolders is how many folders' files are kept.
-const maxOwnerFolders = 256
-
-func newOwnerIndex(packages []Package) *ownerIndex {
-	x := &ownerIndex{packages: packages, dirs: map[string][]int32{}}
-	for i := range packages {
-		for _, d := range packages[i].Files.Dirs {
-			d = merged(d)
-			if l := x.dirs[d]; len(l) == 0 || l[len(l)-1] != int32(i) {
-				x.dirs[d] = append(l, int32(i))
-			}
-		}
-	}
-	return x
-}
-
-// merged names a folder as it is called where /bin, /sbin and /lib are links.
-func merged(dir string) string {
-	for _, p := range []string{"/lib/", "/lib64/", "/bin/", "/sbin/"} {
-		if strings.HasPrefix(dir, p) {
-			return "/usr" + dir
-		}
-	}
-	return dir
-}
-
-func (x *ownerIndex) of(name string) (int32, bool) {
-	i := strings.LastIndexByte(name, '/') + 1
-	dir := merged(name[:i])
-	files, ok := x.files[dir]
-	if !ok {
-		if len(x.dirs[dir]) == 0 {
-			return 0, false
-		}
-		if len(x.files) >= maxOwnerFolders || x.files == nil {
-			x.files = map[string]map[string]int32{}
-		}
-		files = map[string]int32{}
-		x.files[dir] = files
-		for _, p := range x.dirs[dir] {
-			f := &x.packages[p].Files
-			here := make([]bool, len(f.Dirs)) // compared once, not for each file
-			for i, d := range f.Dirs {
-				here[i] = merged(d) == dir
-			}
-			for k, n := range f.DirIndex {
-				if int(n) < len(here) && here[n] {
-					files[f.Base[k]] = p
-				}
-			}
-		}
-	}
-	p, ok := files[name[i:]]
-	return p, ok
 }
