@@ -507,11 +507,18 @@ func (a *assessor) findOrigins(res *Origins) {
 				Remedy: Remedy{Text: "correct its address, or disable it, before dnf stumbles over it", Command: "dnf config-manager --set-disabled " + shellWord(o.ID)},
 			})
 		case o.Address == "other":
+			asked, remedy := "", Remedy{Text: "see whether it answers there", Command: "almamigrate check --origins"}
+			switch {
+			case o.Probe == "answers":
+				asked, remedy = " It answers there.", Remedy{Text: "nothing, if the vendor serves there what you expect"}
+			case a.in.Probes != nil && o.Detail != "":
+				asked = " It was not asked: " + o.Detail + "."
+			}
 			a.raise(Finding{
 				ID: idRepoAddress, Severity: Info, Resources: resources,
 				Title:  fmt.Sprintf("the address of the repository %s reads otherwise after the move", o.ID),
-				Detail: fmt.Sprintf("A variable in it changes: %s becomes %s.%s", strings.Join(o.Before, " "), strings.Join(o.After, " "), supplies),
-				Remedy: Remedy{Text: "see whether it answers there", Command: "almamigrate check --origins"},
+				Detail: fmt.Sprintf("A variable in it changes: %s becomes %s.%s%s", strings.Join(o.Before, " "), strings.Join(o.After, " "), asked, supplies),
+				Remedy: remedy,
 			})
 		}
 		if o.Key == "missing" {

@@ -3,6 +3,7 @@ package assess_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -98,6 +99,21 @@ func TestOriginsReleaseParts(t *testing.T) {
 	o := w.assess().Origins.Repos[0]
 	if o.Address != "other" || o.After[0] != "https://acme.example/epel8.10/" {
 		t.Errorf("%+v", o)
+	}
+}
+
+// TestOriginsAsked does not send away to ask what was asked.
+func TestOriginsAsked(t *testing.T) {
+	for want, p := range map[string]assess.Probe{
+		"It answers there.": {Answered: "https://acme.example/el/8"}, "It was not asked: --offline.": {Unasked: "--offline"},
+	} {
+		w := newWorld(t)
+		w.vendor("https://acme.example/el/$releasever")
+		w.probes = map[string]assess.Probe{"acme": p}
+		f := finding(t, w.assess(), "repo.address-changes")
+		if !strings.Contains(f.Detail, want) || (p.Err == nil && p.Unasked == "") != (f.Remedy.Command == "") {
+			t.Errorf("%+v", f)
+		}
 	}
 }
 
