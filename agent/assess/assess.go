@@ -41,7 +41,8 @@ type TargetRepo struct {
 	Signature      string // "good <key id>", "none", ...
 	Stale          bool
 	FetchedAt      time.Time
-	Err            error // why there is no Index
+	ClockAhead     *time.Duration // how far the host's clock is ahead of the mirror's; nil: not known
+	Err            error          // why there is no Index
 }
 
 // Verdict is the host's verdict.

@@ -220,6 +220,18 @@ func init() {
 		realTime(w)
 		w.carry("powertools", rt)
 	}, "warning boot.default-kernel-type", "warning boot.kernel-flavour")
+	skewed := func(live bool, ahead ...time.Duration) change {
+		return func(w *world) {
+			w.inv.Host.Live = live
+			for i := range ahead {
+				w.repos[i].ClockAhead = &ahead[i]
+			}
+		}
+	}
+	add("the clock is ahead", warn, skewed(true, 3*time.Hour, 3*time.Hour), "warning host.clock")
+	add("the clock is behind the mirrors'", warn, skewed(true, -72*time.Hour, time.Second, -73*time.Hour), "warning host.clock")
+	add("the clock differs a little", ready, skewed(true, 14*time.Minute))
+	add("one mirror's clock is wrong", ready, skewed(true, 0, 9*time.Hour, time.Second))
 	add("uek is the default", warn, env(func(e *inventory.Environment) { e.KernelChoice.Package = "kernel-uek" }), "warning boot.default-kernel-type")
 	add("standard kernels are the default", ready, env(func(e *inventory.Environment) {
 		e.KernelChoice = inventory.KernelChoice{Update: "yes", Package: "kernel-core"}

@@ -340,13 +340,56 @@ func (a *assessor) findClock() {
 	if s := a.inv.Environment.Started; s > 0 && time.Unix(s, 0).After(now.Add(newerBy)) {
 		res = append(res, Resource{"host", a.inv.Host.Name, "started " + time.Unix(s, 0).UTC().Format(time.DateOnly)})
 	}
-	if len(res) == 0 {
+	if a.findOffset(len(res) > 0); len(res) == 0 {
 		return
 	}
 	a.raise(Finding{
 		ID: idHostClock, Severity: Warning, Resources: res,
 		Title:  "the clock is behind: it says " + now.UTC().Format("2006-01-02 15:04") + " UTC",
 		Detail: fmt.Sprintf("%s from after that. With a wrong clock certificates of mirrors and signatures of packages are refused, and logs lie.", plural(len(res), "thing is")),
+		Remedy: Remedy{Text: "set the clock", Command: "timedatectl; chronyc makestep"},
+	})
+}
+
+// offsetBy is how far the clocks of mirrors and of a host may differ: what
+// checks times (TLS, Kerberos) bears some minutes.
+const offsetBy = 15 * time.Minute
+
+// findOffset compares the clock with those of the mirrors, by the median: one
+// of them may be wrong itself. Told says that it is known to be behind.
+func (a *assessor) findOffset(told bool) {
+	if !a.inv.Host.Live {
+		return
+	}
+	var all []time.Duration
+	for i := range a.in.Repos {
+		if d := a.in.Repos[i].ClockAhead; d != nil {
+			all = append(all, *d)
+		}
+	}
+	if len(all) == 0 {
+		return
+	}
+	slices.Sort(all)
+	d := all[len(all)/2]
+	way := "ahead of"
+	if d < 0 {
+		way = "behind"
+	}
+	if d.Abs() < offsetBy || d < 0 && told {
+		return
+	}
+	by := pluralOf(int(d.Abs().Minutes()), "minute", "minutes")
+	switch hours := int(d.Abs().Hours()); {
+	case hours >= 48:
+		by = fmt.Sprintf("%d days", hours/24)
+	case hours >= 2:
+		by = fmt.Sprintf("%d hours", hours)
+	}
+	a.raise(Finding{
+		ID: idHostClock, Severity: Warning, Resources: []Resource{{"host", a.inv.Host.Name, by + " " + way + " the mirrors' clocks"}},
+		Title:  fmt.Sprintf("the clock is %s %s the mirrors' clocks", by, way),
+		Detail: "With a wrong clock certificates of mirrors and keys of packages are refused or taken though they are expired, and logs lie.",
 		Remedy: Remedy{Text: "set the clock", Command: "timedatectl; chronyc makestep"},
 	})
 }

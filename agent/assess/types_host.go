@@ -97,8 +97,8 @@ var hostFindingTypes = []FindingType{
 	},
 	{
 		ID: idHostClock, Title: "The clock is wrong", Severities: []Severity{Warning},
-		Meaning: "Packages were built or installed, or the system started, more than a day after what the clock says now.",
-		Why:     "TLS certificates and signatures are refused as not yet valid, and nothing can be downloaded.",
+		Meaning: "Packages were built or installed, or the system started, more than a day after what the clock says now; or the mirrors say another time by a quarter of an hour or more.",
+		Why:     "TLS certificates and signatures are refused as not yet valid or as expired, and nothing can be downloaded.",
 		Action:  "Set the clock and see that it is kept (chrony).",
 	},
 	{

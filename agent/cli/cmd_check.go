@@ -238,6 +238,11 @@ func (a *app) judge(ctx context.Context, f *checkFlags) (*report.Check, *assess.
 	if err != nil {
 		return nil, nil, err
 	}
+	if f.inventory != "" {
+		for i := range in.Repos {
+			in.Repos[i].ClockAhead = nil // it is this machine's, not the host's
+		}
+	}
 	res := assess.Assess(in)
 	if asked, err := a.askSuppliers(ctx, &in, res, dir, f, opt); err != nil {
 		return nil, nil, err

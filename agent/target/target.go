@@ -148,6 +148,9 @@ func FetchSynced(ctx context.Context, syncer *reposync.Syncer, plan []Planned) (
 // fetched fills in what a sync found out.
 func fetched(r assess.TargetRepo, s *reposync.Synced) assess.TargetRepo {
 	r.Index, r.Revision, r.Stale, r.FetchedAt = s.Index, s.Revision, s.Stale, s.FetchedAt
+	if ahead, ok := s.ClockAhead(); ok {
+		r.ClockAhead = &ahead
+	}
 	r.URL = s.BaseURL
 	r.Signature = "none"
 	if s.Signature != nil {

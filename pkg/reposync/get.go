@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"sync"
+	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
 )
@@ -45,6 +47,27 @@ type session struct {
 	s    *Syncer
 	repo Repo
 	conn *conn
+
+	clock clock
+}
+
+// clock is how far this machine's clock is ahead of a mirror's.
+type clock struct {
+	mu    sync.Mutex
+	ahead time.Duration
+	known bool
+}
+
+// note compares the clock with the Date of an answer. One that a cache kept
+// (RFC 9111, section 5.1) tells when it was kept.
+func (c *clock) note(h http.Header, now time.Time) {
+	date, err := http.ParseTime(h.Get("Date"))
+	if age := h.Get("Age"); err != nil || age != "" && age != "0" {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ahead, c.known = now.Sub(date).Round(time.Second), true
 }
 
 // do sends a request; an answer other than 200, 206, 304 or 416 is a statusError. The body must be closed.
@@ -96,6 +119,7 @@ func (ss *session) do(ctx context.Context, r request) (*http.Response, error) {
 		release()
 		return nil, ctxError(ctx, err)
 	}
+	ss.clock.note(resp.Header, ss.s.opt.Now())
 	switch resp.StatusCode {
 	case http.StatusOK, http.StatusPartialContent, http.StatusNotModified, http.StatusRequestedRangeNotSatisfiable:
 		resp.Body = &releasing{resp.Body, release}

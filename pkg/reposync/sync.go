@@ -79,6 +79,19 @@ type Synced struct {
 	mirrors []*url.URL
 }
 
+// ClockAhead tells how far this machine's clock was ahead of the mirror's when
+// that answered last, negative for behind; false where no mirror was asked or
+// none said its time.
+func (s *Synced) ClockAhead() (time.Duration, bool) {
+	if s.session == nil {
+		return 0, false
+	}
+	c := &s.session.clock
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ahead, c.known
+}
+
 // Close releases the index. Packages taken from it stay valid.
 func (s *Synced) Close() error {
 	if s.Index == nil {

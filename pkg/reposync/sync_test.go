@@ -562,3 +562,35 @@ func TestSyncAll(t *testing.T) {
 		t.Errorf("%d requests at once to one host, 2 allowed", most.Load())
 	}
 }
+
+// TestClockAhead: a mirror's Date tells whether this clock is right; an answer
+// out of a cache, and one from the cache's folder, do not.
+func TestClockAhead(t *testing.T) {
+	m := newMirror(t, makeRepo(repoSpec{revision: 1}))
+	mirrors := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	age := ""
+	m.hook = func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("Date", mirrors.Format(http.TimeFormat))
+		if age != "" {
+			w.Header().Set("Age", age)
+		}
+		return false
+	}
+	dir := t.TempDir()
+	repo := reposync.Repo{ID: "r", BaseURLs: []string{m.URL}}
+	at := func(now time.Time, maxAge time.Duration) *reposync.Synced {
+		return mustSync(t, newSyncer(t, reposync.Options{CacheDir: dir, MaxAge: maxAge, Now: func() time.Time { return now }}), repo)
+	}
+	if d, ok := at(mirrors.Add(3*time.Hour), -1).ClockAhead(); !ok || d != 3*time.Hour {
+		t.Errorf("three hours ahead: %v, %v", d, ok)
+	}
+	if d, ok := at(mirrors.Add(4*time.Hour), 24*time.Hour).ClockAhead(); ok {
+		t.Errorf("no mirror was asked: %v", d)
+	}
+	age = "7200"
+	m.set(makeRepo(repoSpec{revision: 2}))
+	dir = t.TempDir()
+	if d, ok := at(mirrors.Add(2*time.Hour), -1).ClockAhead(); ok {
+		t.Errorf("the answer is a cache's: %v", d)
+	}
+}
