@@ -260,7 +260,7 @@ func (r *kernelReader) needed() {
 		role := pointRole(point)
 		r.chains = append(r.chains, storageChain{role, st})
 		for _, n := range st.Needs {
-			if !n.Builtin {
+			if !n.Builtin || r.listed(n.Name) {
 				r.need(n.Name, role, point+": "+n.Why)
 			}
 		}
@@ -274,7 +274,7 @@ func (r *kernelReader) needed() {
 			continue
 		}
 		for _, n := range c.Needs {
-			if !n.Builtin {
+			if !n.Builtin || r.listed(n.Name) {
 				r.need(n.Name, RoleNetwork, c.Name+": "+n.Why)
 			}
 		}
@@ -304,6 +304,14 @@ func (r *kernelReader) needed() {
 		r.initramfs()
 	}
 	r.asked()
+}
+
+// listed tells whether /proc/modules has a module, or the one of a file system
+// (fs-xfs). It is asked for trees whose /sys was not copied: there everything
+// that a disk needs looks built in.
+func (r *kernelReader) listed(name string) bool {
+	i, ok := r.at[kmod.NormalizeName(strings.TrimPrefix(name, "fs-"))]
+	return ok && r.k.Modules[i].Loaded
 }
 
 // onHardware tells whether an interface is a card or is laid over one: without

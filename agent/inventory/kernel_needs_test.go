@@ -160,6 +160,23 @@ func TestStrayModules(t *testing.T) {
 	}
 }
 
+// TestNoSys: without /sys, what is mounted and in /proc/modules is no part of the
+// image.
+func TestNoSys(t *testing.T) {
+	files := map[string]string{
+		"proc/modules":                  "xfs 1 1 - Live 0x0\nvfat 1 1 - Live 0x0\n",
+		"proc/sys/kernel/osrelease":     treeRelease + "\n",
+		"proc/self/mountinfo":           "20 1 8:2 / / rw - xfs /dev/sda2 rw\n21 20 8:1 / /boot/efi rw - vfat /dev/sda1 rw\n22 20 8:3 / /boot rw - ext4 /dev/sda3 rw\n",
+		"lib/modules/other/modules.dep": "",
+	}
+	k := kernelOf(t, lay(t, files), true)
+	for name, want := range map[string]string{"xfs": "root", "vfat": "boot", "ext4": "not there"} {
+		if got := roles(k, name); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
+
 // TestRetpoline: the mark is there on x86 only.
 func TestRetpoline(t *testing.T) {
 	for _, c := range []struct {
