@@ -1,6 +1,7 @@
 package assess
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -84,11 +85,12 @@ func (a *assessor) findLoader() {
 		})
 	}
 	if l.EnvProblem != "" {
+		file := cmp.Or(l.EnvFile, "/boot/grub2/grubenv")
 		a.raise(Finding{
-			ID: idBootGrubenv, Severity: Warning, Resources: []Resource{{"file", l.EnvFile, l.EnvProblem}},
+			ID: idBootGrubenv, Severity: Warning, Resources: []Resource{{"file", file, l.EnvProblem}},
 			Title:  "GRUB's environment block is not usable: " + l.EnvProblem,
 			Detail: "GRUB cannot remember the default kernel without it; after the move another than the wanted one may start.",
-			Remedy: Remedy{Text: "make it anew", Command: "grub2-editenv " + shellWord(l.EnvFile) + " create"},
+			Remedy: Remedy{Text: "make it anew", Command: "grub2-editenv " + shellWord(file) + " create"},
 		})
 	}
 }

@@ -356,3 +356,23 @@ func FuzzMountinfo(f *testing.F) {
 	f.Add([]byte("22 1 8:2 / /a\\040b rw shared:1 - xfs /dev/sda2 rw\n"))
 	f.Fuzz(func(_ *testing.T, b []byte) { _, _ = boot.ParseMountinfo(b) })
 }
+
+// TestNoGrubenv: a configuration that loads its environment, and none is there;
+// the one beside a configuration on the ESP counts.
+func TestNoGrubenv(t *testing.T) {
+	const config = "if [ -f ${config_directory}/grubenv ]; then\n  load_env -f ${config_directory}/grubenv\nelif [ -s $prefix/grubenv ]; then\n  load_env\nfi\nblscfg\n"
+	for _, c := range []struct {
+		files         map[string]string
+		file, problem string
+	}{
+		{map[string]string{"boot/grub2/grub.cfg": config}, "", "there is none"},
+		{map[string]string{"boot/grub2/grub.cfg": "blscfg\n"}, "", ""},
+		{map[string]string{"boot/efi/EFI/rocky/grub.cfg": config, "boot/efi/EFI/rocky/grubenv": grubenv("a=b\n")}, "/boot/efi/EFI/rocky/grubenv", ""},
+		{map[string]string{"boot/grub2/grub.cfg": config, "boot/grub2/grubenv": grubenv("a=b\n")}, "/boot/grub2/grubenv", ""},
+	} {
+		l, err := boot.ReadLoader(hostDir(t, c.files))
+		if err != nil || l.EnvFile != c.file || l.EnvProblem != c.problem {
+			t.Errorf("%v: %q, %q, %v; want %q, %q", c.files, l.EnvFile, l.EnvProblem, err, c.file, c.problem)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"sort"
 	"strings"
 
@@ -246,7 +247,11 @@ func ReadLoader(r *rootfs.Root) (Loader, error) {
 			}
 		}
 	}
-	for _, name := range []string{"/boot/grub2/grubenv", "/boot/efi/EFI/almalinux/grubenv", "/boot/efi/EFI/redhat/grubenv", "/boot/efi/EFI/centos/grubenv"} {
+	envFiles := []string{"/boot/grub2/grubenv", "/boot/efi/EFI/almalinux/grubenv", "/boot/efi/EFI/redhat/grubenv", "/boot/efi/EFI/centos/grubenv"}
+	if dir := path.Dir(l.Config); l.Kind == "grub2" && strings.HasPrefix(dir, "/boot/") {
+		envFiles = append(envFiles, dir+"/grubenv")
+	}
+	for _, name := range envFiles {
 		data, err := r.ReadFile(name, maxBootFile)
 		if errors.Is(err, fs.ErrNotExist) {
 			// A link whose target is gone is what keeps hosts from
@@ -270,6 +275,9 @@ func ReadLoader(r *rootfs.Root) (Loader, error) {
 		}
 		l.Env = env
 		break
+	}
+	if l.Kind == "grub2" && l.EnvFile == "" && bytes.Contains(text, []byte("load_env")) {
+		l.EnvProblem = "there is none"
 	}
 	l.Default = l.Env["saved_entry"]
 	entries, err := ReadBLS(r, "/boot/loader/entries")
