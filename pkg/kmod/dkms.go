@@ -180,11 +180,14 @@ func (h *Host) dkmsConf(d *DKMS, dir string) {
 		keys = append(keys, k)
 	}
 	sort.Strings(keys)
+	computed := false
 	for _, k := range keys {
 		v := vars[k]
 		switch name, _, _ := strings.Cut(k, "["); {
 		case v == "":
-		case name == "BUILT_MODULE_NAME" && !strings.Contains(v, "$"):
+		case name == "BUILT_MODULE_NAME" && strings.ContainsAny(v, "$`"):
+			computed = true
+		case name == "BUILT_MODULE_NAME":
 			if n := NormalizeName(v); !slices.Contains(d.Modules, n) {
 				d.Modules = append(d.Modules, n)
 			}
@@ -192,38 +195,127 @@ func (h *Host) dkmsConf(d *DKMS, dir string) {
 			d.BuildDepends = append(d.BuildDepends, strings.Fields(v)...)
 		}
 	}
-	// Without BUILT_MODULE_NAME the only module has the package's name.
-	if len(d.Modules) == 0 && d.Name != "" && d.Problem == "" {
+	switch {
+	case len(d.Modules) > 0 || d.Name == "" || d.Problem != "":
+	case computed:
+		d.Problem = "its dkms.conf computes the names of its modules"
+	default:
+		// Without BUILT_MODULE_NAME the only module has the package's name.
 		d.Modules = []string{NormalizeName(d.Name)}
 	}
 	sort.Strings(d.Modules)
 }
 
 // parseShellVars reads the assignments of a dkms.conf, which is a shell script:
-// NAME=value and NAME[0]="value", quotes removed, $NAME and ${NAME} replaced
-// where the value is known. Other commands are passed over, nothing is run: a
-// value that depends on them keeps its '$'.
+// NAME=value, NAME[0]="value" and NAME=(value value), quotes removed, $NAME and
+// ${NAME} replaced where the value is known. Other commands are passed over,
+// nothing is run: a value that depends on them keeps its '$'. An element whose
+// index is computed (NAME[$i]) is kept under a name of its own.
+//
+// Of a name that is set twice, as by the branches of a condition, the first value
+// counts, which is the usual case. But what a condition says about the kernels
+// that the sources are for (BUILD_EXCLUSIVE_KERNEL) is left out: it is how a
+// dkms.conf refuses one that lacks an option, by a value that no kernel matches.
 func parseShellVars(text string, known map[string]string) (map[string]string, error) {
 	vars := map[string]string{}
 	for k, v := range known {
 		vars[k] = v
 	}
-	for _, l := range confLines(text, true) {
-		name, value, ok := strings.Cut(l.text, "=")
+	lines := confLines(text, true)
+	depth := 0
+	for i := 0; i < len(lines); i++ {
+		l := lines[i]
+		depth = max(depth+shellBlock(l.text), 0)
+		name, value, ok := strings.Cut(strings.TrimPrefix(l.text, "export "), "=")
 		if !ok || !isShellName(name) {
 			continue
 		}
-		value, err := unquoteShell(value, vars)
+		words, err := shellValue(value, vars)
+		for joined := 0; errors.Is(err, errOpenQuote) && i+1 < len(lines) && joined < maxShellLines; joined++ {
+			i++
+			value += "\n" + lines[i].text
+			words, err = shellValue(value, vars)
+		}
 		if err != nil {
 			return vars, fmt.Errorf("line %d: %w", l.number, err)
 		}
-		// With dynamic conditions the same name is set twice; the first is the
-		// usual case.
-		if old := vars[name]; old == "" || known[name] != "" {
-			vars[name] = value
+		if depth > 0 && strings.HasPrefix(name, "BUILD_EXCLUSIVE_") {
+			continue
+		}
+		base, index, isElement := strings.Cut(strings.TrimSuffix(name, "]"), "[")
+		for k, w := range words {
+			switch {
+			case len(words) > 1:
+				name = fmt.Sprintf("%s[%d]", base, k)
+			case isElement && strings.Trim(index, "0123456789") != "":
+				name = fmt.Sprintf("%s[%s:%d]", base, index, l.number)
+			}
+			if old := vars[name]; old == "" || known[name] != "" {
+				vars[name] = w
+			}
 		}
 	}
 	return vars, nil
+}
+
+// shellBlock tells how many blocks (if, case, loops, functions) a line opens, or
+// closes if it is negative.
+func shellBlock(line string) int {
+	words := strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' || r == ';' })
+	if len(words) == 0 {
+		return 0
+	}
+	n := 0
+	switch words[0] {
+	case "if", "case", "for", "while", "until", "select":
+		n++
+	case "fi", "esac", "done", "}":
+		return -1
+	}
+	switch words[len(words)-1] {
+	case "fi", "esac", "done", "}":
+		n--
+	case "{":
+		n++
+	}
+	return n
+}
+
+// maxShellLines is how far a value may go over the lines of a dkms.conf.
+const maxShellLines = 200
+
+var errOpenQuote = errors.New("a quote or parenthesis is not closed")
+
+// shellValue reads what is assigned: one word, or the words of a list.
+func shellValue(s string, vars map[string]string) ([]string, error) {
+	rest, list := strings.CutPrefix(s, "(")
+	if !list {
+		w, _, err := shellWord(s, vars, false)
+		return []string{w}, err
+	}
+	var words []string
+	for {
+		rest = strings.TrimLeft(rest, " \t\n")
+		if rest == "" {
+			return nil, fmt.Errorf("%w: %w", ErrCorrupt, errOpenQuote)
+		}
+		if rest[0] == ')' {
+			return words, nil
+		}
+		if rest[0] == '#' {
+			_, rest, _ = strings.Cut(rest, "\n")
+			continue
+		}
+		w, n, err := shellWord(rest, vars, true)
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			return nil, corrupt("%q in a list", clip(rest))
+		}
+		words = append(words, w)
+		rest = rest[n:]
+	}
 }
 
 func isShellName(s string) bool {
@@ -239,18 +331,22 @@ func isShellName(s string) bool {
 	return true
 }
 
-func unquoteShell(s string, vars map[string]string) (string, error) {
+// shellWord reads the word at the start of s, which in a list ends before a
+// parenthesis as well, and returns the number of bytes that it takes.
+func shellWord(s string, vars map[string]string, list bool) (string, int, error) {
 	var b strings.Builder
 	quote := byte(0)
-	for i := 0; i < len(s); i++ {
+	i := 0
+	for ; i < len(s); i++ {
 		c := s[i]
+		if quote == 0 && (c == ' ' || c == '\t' || c == '\n' || c == ';' || list && c == ')') {
+			break
+		}
 		switch {
 		case c == quote:
 			quote = 0
 		case quote == 0 && (c == '"' || c == '\''):
 			quote = c
-		case quote == 0 && (c == ' ' || c == '\t' || c == ';' || c == '#'):
-			return b.String(), nil
 		case c == '\\' && quote != '\'' && i+1 < len(s):
 			i++
 			// Inside of double quotes only these lose their backslash.
@@ -270,13 +366,13 @@ func unquoteShell(s string, vars map[string]string) (string, error) {
 			b.WriteByte(c)
 		}
 		if b.Len() > 64<<10 {
-			return "", tooLarge("value")
+			return "", 0, tooLarge("value")
 		}
 	}
 	if quote != 0 {
-		return "", corrupt("quote %c is not closed", quote)
+		return "", 0, fmt.Errorf("%w: %w (%c)", ErrCorrupt, errOpenQuote, quote)
 	}
-	return b.String(), nil
+	return b.String(), i, nil
 }
 
 // shellVar returns the name of a plain expansion at the start of s and its length.

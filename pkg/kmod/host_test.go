@@ -366,6 +366,61 @@ func TestDevices(t *testing.T) {
 	}
 }
 
+// A dkms.conf is a shell script, and people write it so.
+func TestDKMSScripts(t *testing.T) {
+	for name, c := range map[string]struct {
+		conf string
+		want kmod.DKMS
+	}{
+		"indexes that are computed": {
+			"i=0\nBUILT_MODULE_NAME[$i]=one-a\ni=$((i+1))\nBUILT_MODULE_NAME[$i]=two\n((i++))\nif true; then\n\tBUILT_MODULE_NAME[${i}]=three\nfi\n",
+			kmod.DKMS{Modules: []string{"one_a", "three", "two"}},
+		},
+		"lists": {
+			"BUILT_MODULE_NAME=(one \"two\"\n\t# not these\n\t'three' )\nBUILD_DEPENDS=(base)\nAUTOINSTALL=yes # )\n",
+			kmod.DKMS{Modules: []string{"one", "three", "two"}, BuildDepends: []string{"base"}, Autoinstall: true},
+		},
+		"a kernel refused by a value that none matches": {
+			"AUTOINSTALL=yes\nif [ -f $kernel_source_dir/.config ]; then\n  . $kernel_source_dir/.config\n  if [ \"${CONFIG_USB:-n}\" = n ]; then BUILD_EXCLUSIVE_ARCH=none; fi\n" +
+				"  if [ \"${CONFIG_HID:-n}\" = n ]; then\n    BUILD_EXCLUSIVE_KERNEL=\"REQUIRES CONFIG_HID\"\n  fi\nfi\nBUILD_EXCLUSIVE_ARCH=x86_64\n",
+			kmod.DKMS{Modules: []string{"acme"}, Autoinstall: true, ExclusiveArch: "x86_64"},
+		},
+		"the usual case first": {
+			"check() {\n  BUILD_EXCLUSIVE_KERNEL=never\n}\ncase $x in a) y=1;; esac\nfor k in 1 2; do z=$k; done\nexport BUILD_EXCLUSIVE_KERNEL='^4\\.18\\.'\n",
+			kmod.DKMS{Modules: []string{"acme"}, ExclusiveKernel: `^4\.18\.`},
+		},
+		"a value of several lines": {
+			"MAKE=\"make \\\n  one\n  two\"\nBUILT_MODULE_NAME=mod#1\n",
+			kmod.DKMS{Modules: []string{"mod#1"}},
+		},
+		"names that are computed": {
+			"for m in $mods; do\n  BUILT_MODULE_NAME[$i]=$(basename $m)\ndone\n",
+			kmod.DKMS{Problem: "its dkms.conf computes the names of its modules"},
+		},
+		"a list that never ends": {
+			"BUILT_MODULE_NAME=(\n" + strings.Repeat("a\n", 400_000),
+			kmod.DKMS{Problem: "line 1: damaged or not of this format: a quote or parenthesis is not closed"},
+		},
+		"an open list": {
+			"AUTOINSTALL=yes\nBUILT_MODULE_NAME=(one\ntwo\n",
+			kmod.DKMS{Autoinstall: true, Problem: "line 2: damaged or not of this format: a quote or parenthesis is not closed"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			write(t, root, "usr/src/acme-1.0/dkms.conf", c.conf)
+			got, err := open(t, root).DKMS()
+			if err != nil || len(got) != 1 {
+				t.Fatal(got, err)
+			}
+			c.want.Name, c.want.Version, c.want.Source, c.want.Config = "acme", "1.0", "usr/src/acme-1.0", "usr/src/acme-1.0/dkms.conf"
+			if diff := cmp.Diff(c.want, got[0]); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 func TestDKMSAndAkmods(t *testing.T) {
 	root := t.TempDir()
 	write(t, root, "usr/src/zfs-2.1.4/dkms.conf", "PACKAGE_NAME=\"zfs\"\nPACKAGE_VERSION=\"2.1.4\"\nAUTOINSTALL=\"yes\"\nBUILD_DEPENDS[0]=\"spl\"\nBUILT_MODULE_NAME[0]=\"zfs\"\nBUILT_MODULE_NAME[1]=\"${PACKAGE_NAME}-extra\"\nMAKE=\"make\" # x\nif x; then\n  y\nfi\nBUILD_EXCLUSIVE_KERNEL=\"^(5\\.)\"\n")
