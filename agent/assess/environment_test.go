@@ -512,6 +512,23 @@ func TestHalfMigrated(t *testing.T) {
 	}
 }
 
+// TestGrubenvRemedy: what a block holds, the kernels' options on EL8, is not to
+// be thrown away with it.
+func TestGrubenvRemedy(t *testing.T) {
+	for _, env := range []map[string]string{nil, {"kernelopts": "root=/dev/sda2 ro"}} {
+		w := newWorld(t)
+		l := w.inv.Environment.Loader
+		l.EnvFile, l.EnvProblem, l.Env = "/boot/grub2/grubenv", "no room", env
+		got := finding(t, w.assess(), "boot.grubenv").Remedy.Command
+		if keeps := strings.Contains(got, "cp -p /boot/grub2/grubenv /boot/grub2/grubenv.old && ") && strings.Contains(got, "grub2-editenv /boot/grub2/grubenv.old list"); keeps != (env != nil) {
+			t.Errorf("of %v: %s", env, got)
+		}
+		if !strings.Contains(got, "grub2-editenv /boot/grub2/grubenv create") {
+			t.Errorf("of %v: %s", env, got)
+		}
+	}
+}
+
 func TestKernelFlavour(t *testing.T) {
 	for _, c := range []struct{ name, release, want string }{
 		{"kernel-core", "4.18.0-348.el8.x86_64", "stock"},

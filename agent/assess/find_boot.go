@@ -85,12 +85,23 @@ func (a *assessor) findLoader() {
 		})
 	}
 	if l.EnvProblem != "" {
-		file := cmp.Or(l.EnvFile, "/boot/grub2/grubenv")
+		path := cmp.Or(l.EnvFile, "/boot/grub2/grubenv")
+		file := shellWord(path)
+		remedy := Remedy{Text: "make it anew", Command: "grub2-editenv " + file + " create"}
+		if len(l.Env) > 0 {
+			// What it holds may be the kernels' options.
+			old := shellWord(path + ".old")
+			remedy = Remedy{
+				Text: "make it anew, with what it holds",
+				Command: "cp -p " + file + " " + old + " && grub2-editenv " + file + " create && grub2-editenv " + old +
+					" list | while IFS= read -r v; do grub2-editenv " + file + ` set "$v"; done`,
+			}
+		}
 		a.raise(Finding{
-			ID: idBootGrubenv, Severity: Warning, Resources: []Resource{{"file", file, l.EnvProblem}},
-			Title:  "GRUB's environment block is not usable: " + l.EnvProblem,
-			Detail: "GRUB cannot remember the default kernel without it; after the move another than the wanted one may start.",
-			Remedy: Remedy{Text: "make it anew", Command: "grub2-editenv " + shellWord(file) + " create"},
+			ID: idBootGrubenv, Severity: Warning, Resources: []Resource{{"file", path, l.EnvProblem}},
+			Title:  "GRUB's environment block is not in order: " + l.EnvProblem,
+			Detail: "GRUB cannot remember a new default kernel in it; after the move another than the wanted one may start.",
+			Remedy: remedy,
 		})
 	}
 }

@@ -231,7 +231,7 @@ func (s bootDefault) environment(b *plan.BootPlan, u bootDefaultUndo) error {
 		}
 		now, perr := boot.ParseGrubEnv(data)
 		if perr != nil {
-			data, now = nil, nil // not there, or damaged: GRUB reads nothing of it either
+			data, now = nil, nil // not there, or not such a block: GRUB reads nothing of it either
 		}
 		set := map[string]string{"saved_entry": id}
 		for k, v := range u.Env {

@@ -330,6 +330,19 @@ func TestLoader(t *testing.T) {
 	if got, err = boot.ReadLoader(r); err != nil || !strings.Contains(got.EnvProblem, "does not exist") {
 		t.Errorf("dangling grubenv: %+v %v", got, err)
 	}
+	// Blocks that GRUB reads, whatever their size, but cannot take room from.
+	for text, problem := range map[string]string{
+		grubenv("saved_entry=x\n"):                                  "",
+		grubenv("saved_entry=x\n")[:900]:                            "",
+		grubenv("saved_entry=x\n") + "\n":                           "no # at its end",
+		"# GRUB Environment Block\nsaved_entry=x\n":                 "no # at its end",
+		strings.Replace(grubenv("saved_entry=x\n"), "GRUB", "X", 1): "without its first line",
+	} {
+		got, err := boot.ReadLoader(hostDir(t, map[string]string{"boot/grub2/grub.cfg": "x", "boot/grub2/grubenv": text}))
+		if err != nil || got.EnvProblem != problem && (problem == "" || !strings.Contains(got.EnvProblem, problem)) || (got.Default == "x") != !strings.Contains(problem, "first line") {
+			t.Errorf("grubenv of %d bytes: %q, default %q, %v, want %q", len(text), got.EnvProblem, got.Default, err, problem)
+		}
+	}
 	for file, kind := range map[string]string{"etc/zipl.conf": "zipl", "boot/grub/grub.conf": "grub-legacy", "efi/loader/loader.conf": "systemd-boot"} {
 		if got, err := boot.ReadLoader(hostDir(t, map[string]string{file: "x"})); err != nil || got.Kind != kind {
 			t.Errorf("%s: %q %v", file, got.Kind, err)

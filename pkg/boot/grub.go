@@ -97,11 +97,9 @@ const grubEnvSize = 1024
 const grubEnvMagic = "# GRUB Environment Block\n"
 
 // ParseGrubEnv parses an environment block: the magic line, key=value lines,
-// and # to fill 1,024 bytes. Backslash escapes the next character.
+// and # to fill 1,024 bytes. Backslash escapes the next character. A block of
+// another size, as an editor leaves it, is read as GRUB reads it.
 func ParseGrubEnv(data []byte) (map[string]string, error) {
-	if len(data) != grubEnvSize {
-		return nil, fmt.Errorf("%w: grub environment block of %d bytes, it must have %d", ErrFormat, len(data), grubEnvSize)
-	}
 	text, ok := strings.CutPrefix(string(data), grubEnvMagic)
 	if !ok {
 		return nil, fmt.Errorf("%w: grub environment block without its first line", ErrFormat)
@@ -270,8 +268,11 @@ func ReadLoader(r *rootfs.Root) (Loader, error) {
 			l.EnvFile = "/" + real
 		}
 		env, err := ParseGrubEnv(data)
-		if err != nil {
+		switch {
+		case err != nil:
 			l.EnvProblem = err.Error()
+		case !bytes.HasSuffix(data, []byte("#")):
+			l.EnvProblem = "GRUB can read it and not change it, as it has no # at its end to take room from"
 		}
 		l.Env = env
 		break

@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 )
@@ -8,7 +9,7 @@ import (
 // SetGrubEnv returns an environment block with the given variables set; nil
 // data makes a new one. All else in it stays as it is, the order included, as
 // grub2-editenv leaves it (grub's lib/envblk.c). A variable whose value is ""
-// is removed.
+// is removed. A block that an editor has made shorter or longer gets its size back.
 func SetGrubEnv(data []byte, names []string, values map[string]string) ([]byte, error) {
 	if data == nil {
 		data = []byte(grubEnvMagic + strings.Repeat("#", grubEnvSize-len(grubEnvMagic)))
@@ -16,6 +17,7 @@ func SetGrubEnv(data []byte, names []string, values map[string]string) ([]byte, 
 	if _, err := ParseGrubEnv(data); err != nil {
 		return nil, err
 	}
+	size := max(grubEnvSize, len(bytes.TrimRight(data, "\n")))
 	text := strings.TrimPrefix(string(data), grubEnvMagic)
 	// What fills the block is one line of #, with or without an end; lines before it may be comments.
 	if i := strings.LastIndexByte(strings.TrimSuffix(text, "\n"), '\n'); strings.Trim(text[i+1:], "#\n") == "" || !strings.HasSuffix(text, "\n") {
@@ -43,10 +45,10 @@ func SetGrubEnv(data []byte, names []string, values map[string]string) ([]byte, 
 			b.WriteString(key + "=" + escapeEnv(values[key]) + "\n")
 		}
 	}
-	if b.Len() > grubEnvSize {
-		return nil, fmt.Errorf("cannot set %s: %w: the grub environment block holds %d bytes, %d are needed", strings.Join(names, ", "), ErrFormat, grubEnvSize, b.Len())
+	if b.Len() > size {
+		return nil, fmt.Errorf("cannot set %s: %w: the grub environment block holds %d bytes, %d are needed", strings.Join(names, ", "), ErrFormat, size, b.Len())
 	}
-	b.WriteString(strings.Repeat("#", grubEnvSize-b.Len()))
+	b.WriteString(strings.Repeat("#", size-b.Len()))
 	return []byte(b.String()), nil
 }
 

@@ -289,7 +289,22 @@ func TestSetGrubEnv(t *testing.T) {
 	if got, err := boot.SetGrubEnv(nil, []string{"a"}, map[string]string{"a": "b"}); err != nil || !bytes.Equal(got, fill(head+"a=b\n")) {
 		t.Errorf("%q, %v", got, err)
 	}
-	for name, in := range map[string][]byte{"short": []byte(head), "no magic": bytes.Repeat([]byte("#"), 1024)} {
+	// As editors leave blocks: cut, and with the newline that they end files with.
+	for name, in := range map[string][]byte{
+		"short": []byte(head + "a=1\n"), "a newline at the end": append(fill(head+"a=1\n"), '\n'), "shorter, with both": []byte(head + "a=1\n####\n"),
+	} {
+		if env, err := boot.ParseGrubEnv(in); err != nil || env["a"] != "1" {
+			t.Errorf("%s: %v, %v", name, env, err)
+		}
+		if got, err := boot.SetGrubEnv(in, []string{"b"}, map[string]string{"b": "2"}); err != nil || !bytes.Equal(got, fill(head+"a=1\nb=2\n")) {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+	large := append(fill(head+"a="+strings.Repeat("x", 990)+"\n"), bytes.Repeat([]byte("#"), 1024)...)
+	if got, err := boot.SetGrubEnv(large, []string{"b"}, map[string]string{"b": "22222222"}); err != nil || len(got) != 2048 || !bytes.Contains(got, []byte("\nb=22222222\n#")) {
+		t.Errorf("a block of 2,048 bytes: %q, %v", got, err)
+	}
+	for name, in := range map[string][]byte{"empty": {}, "no magic": bytes.Repeat([]byte("#"), 1024)} {
 		if _, err := boot.SetGrubEnv(in, []string{"a"}, map[string]string{"a": "b"}); !errors.Is(err, boot.ErrFormat) {
 			t.Errorf("%s: %v", name, err)
 		}
