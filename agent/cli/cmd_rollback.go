@@ -18,8 +18,7 @@ import (
 )
 
 func (a *app) rollbackCommand() *cobra.Command {
-	var dryRun, yes, foreground bool
-	var progressFD int
+	var f rollbackFlags
 	c := &cobra.Command{
 		Use:   "rollback [CHANGE]",
 		Short: "Take a migration back, at any time and without a network",
@@ -27,6 +26,9 @@ func (a *app) rollbackCommand() *cobra.Command {
 migrate saved. It needs no network. What was changed since is shown first and
 not destroyed: files that only you changed stay, and of files that both the
 migration and you changed both sides are kept.
+
+All that was saved is read and compared with its digests first. Where a part is
+lost or damaged nothing is done, unless --despite-damage says otherwise.
 
 It may be run again after an interruption; a rollback of what was rolled back
 does nothing. Where systemd runs, it works in the unit almamigrate-run.service,
@@ -38,23 +40,31 @@ as migrate does.`,
 			if len(args) == 1 {
 				id = args[0]
 			}
-			return a.rollback(cmd.Context(), id, dryRun, yes, foreground, progressFD)
+			return a.rollback(cmd.Context(), id, f)
 		},
 	}
-	c.Flags().BoolVar(&dryRun, "dry-run", false, "tell what would be done, and do nothing")
-	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
-	c.Flags().BoolVar(&foreground, "foreground", false, "run in this process, and not as a unit of its own")
-	c.Flags().IntVar(&progressFD, "progress-fd", 0, "write progress as JSON lines to the file descriptor `N`")
+	fl := c.Flags()
+	fl.BoolVar(&f.dryRun, "dry-run", false, "tell what would be done, and do nothing")
+	fl.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
+	fl.BoolVar(&f.damaged, "despite-damage", false, "go back as far as is possible, although a part of what was saved is lost or damaged")
+	fl.BoolVar(&f.foreground, "foreground", false, "run in this process, and not as a unit of its own")
+	fl.IntVar(&f.progressFD, "progress-fd", 0, "write progress as JSON lines to the file descriptor `N`")
 	return c
 }
 
-func (a *app) rollback(ctx context.Context, id string, dryRun, yes, foreground bool, progressFD int) error {
-	supervised := a.supervised(foreground || dryRun)
-	req := request{progressFD: progressFD}
+type rollbackFlags struct {
+	dryRun, yes, foreground bool
+	damaged                 bool // --despite-damage
+	progressFD              int
+}
+
+func (a *app) rollback(ctx context.Context, id string, f rollbackFlags) error {
+	supervised := a.supervised(f.foreground || f.dryRun)
+	req := request{progressFD: f.progressFD}
 	if supervised {
-		progressFD = 0 // the follower's
+		f.progressFD = 0 // the follower's
 	}
-	e, run, err := a.newEngine(ctx, progressFD)
+	e, run, err := a.newEngine(ctx, f.progressFD)
 	if err != nil {
 		return err
 	}
@@ -76,6 +86,11 @@ func (a *app) rollback(ctx context.Context, id string, dryRun, yes, foreground b
 		return err
 	}
 	if c.State() == txn.StateDone {
+		// Once the way back has begun it goes on as far as it can. It does not begin where it is known not to end.
+		if err := step.CheckSaved(c); err != nil && !f.damaged {
+			return &UserError{Err: fmt.Errorf("the host is unchanged: what was saved for the way back is not whole: %w", err),
+				Hint: "bring " + c.Dir + " back from a backup; or go back as far as is possible: almamigrate rollback --despite-damage", Code: ExitError}
+		}
 		if err := step.KernelStays(c); err != nil {
 			return &UserError{Err: err, Hint: "install another kernel, e.g. with dnf; it stays", Code: ExitFindings}
 		}
@@ -89,12 +104,12 @@ func (a *app) rollback(ctx context.Context, id string, dryRun, yes, foreground b
 			return err
 		}
 	}
-	if dryRun {
+	if f.dryRun {
 		o := e.outcome("rollback", c, ExitOK)
 		o.DryRun, o.Since = true, since
 		return e.finish(o, "Dry run: nothing was changed.\nNext: almamigrate rollback")
 	}
-	if !yes {
+	if !f.yes {
 		if err := a.ask(run, "almamigrate rollback -y"); err != nil {
 			return err
 		}
@@ -102,6 +117,9 @@ func (a *app) rollback(ctx context.Context, id string, dryRun, yes, foreground b
 	if supervised {
 		e.close()
 		req.command = []string{"rollback", "--foreground", "-y", c.Plan.ID}
+		if f.damaged {
+			req.command = append(req.command, "--despite-damage")
+		}
 		return a.inUnit(ctx, req)
 	}
 	if err := e.holdPackageManager(); err != nil {

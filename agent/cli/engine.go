@@ -179,7 +179,8 @@ func (e *engine) holdPackageManager() error {
 func listChanges() ([]*txn.Change, error) {
 	list, err := txn.List(changesDir)
 	if err != nil {
-		return list, fmt.Errorf("cannot read what was done before: %w", err)
+		return list, &UserError{Err: fmt.Errorf("cannot read what was done before: %w", err), Code: ExitError,
+			Hint: "bring that folder below " + changesDir + " back from a backup; or move it away: then nothing of it can be taken back"}
 	}
 	return list, nil
 }

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/almamigrate/almamigrate/agent/plan"
 	"github.com/almamigrate/almamigrate/pkg/atomicfile"
@@ -148,6 +149,35 @@ func checkSaved(dir string, list []Saved) error {
 		}
 		if sum != s.SHA256 {
 			return fmt.Errorf("cannot use the package file of %s: %w: %s", s.NEVRA, ErrTampered, filepath.Join(dir, s.File))
+		}
+	}
+	return nil
+}
+
+// CheckSaved reads all that a change saved for its way back, and compares it
+// with what was noted.
+func CheckSaved(c *txn.Change) error {
+	sets, err := Sets(c)
+	if err != nil {
+		return err
+	}
+	for _, set := range sets {
+		if err := set.Verify(); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{plan.StepSwapPackages, plan.StepSyncPackages} {
+		undo := undoOf(c, name)
+		if undo == nil {
+			continue
+		}
+		var u swapUndo // the lists of both steps are alike
+		if err := json.Unmarshal(undo, &u); err != nil {
+			return fmt.Errorf("cannot read the journal: %w", err)
+		}
+		saved := slices.DeleteFunc(u.Leaving, func(s Saved) bool { return s.File == "" }) // not saved: so it was asked for
+		if err := checkSaved(rpmDir(c, "leaving"), saved); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -263,3 +263,15 @@ func TestBootedByOld(t *testing.T) {
 		}
 	}
 }
+
+// Packages are named as rpm names them, not as our files are.
+func TestPackageOf(t *testing.T) {
+	for file, want := range map[string]string{
+		"/x/almalinux-release-0_8.10-1.el8.x86_64.rpm": "almalinux-release-8.10-1.el8.x86_64", "a-b-12_1.0~rc1-1.noarch.rpm": "a-b-12:1.0~rc1-1.noarch",
+		"almalinux-logos-84.5-1.el8.noarch": "almalinux-logos-84.5-1.el8.noarch", "plain": "plain",
+	} {
+		if got := packageOf(file); got != want {
+			t.Errorf("%s: %s, want %s", file, got, want)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -117,11 +118,11 @@ func (e *Env) run(ctx context.Context, c *txn.Change, name string, t transaction
 			}
 			switch ev.Event {
 			case "install":
-				e.sayPackage("installing", strings.TrimSuffix(filepath.Base(ev.Path), ".rpm"), installs.next())
+				e.sayPackage("installing", packageOf(ev.Path), installs.next())
 			case "erase":
 				e.sayPackage("removing", ev.Name, erases.next())
 			case "script-warning":
-				e.say("a scriptlet of %s failed, and rpm went on: see %s", strings.TrimSuffix(filepath.Base(ev.Of), ".rpm"), log)
+				e.say("a scriptlet of %s failed, and rpm went on: see %s", packageOf(ev.Of), log)
 			case "dependencies":
 				problems = append(problems, ev.Problems...)
 			case "end":
@@ -150,6 +151,22 @@ func (e *Env) run(ctx context.Context, c *txn.Change, name string, t transaction
 		return fmt.Errorf("%w: the transaction ended without a word, see %s", ErrRPM, log)
 	}
 	return fmt.Errorf("%w: %w", ErrRPM, rerr)
+}
+
+// ourEpoch is how plan.FileName writes an epoch.
+var ourEpoch = regexp.MustCompile(`^(.*)-([0-9]+)_([^-]+-[^-]+)$`)
+
+// packageOf names a package by the file that we keep it in, or as rpm does.
+func packageOf(file string) string {
+	n := strings.TrimSuffix(filepath.Base(file), ".rpm")
+	m := ourEpoch.FindStringSubmatch(n)
+	switch {
+	case m == nil:
+		return n
+	case m[2] == "0":
+		return m[1] + "-" + m[3]
+	}
+	return m[1] + "-" + m[2] + ":" + m[3]
 }
 
 // counter counts packages of a transaction.

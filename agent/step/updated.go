@@ -121,7 +121,7 @@ func filesOfUpdated(c *txn.Change, list []*rpmhdr.Header) (map[string]updatedFil
 	for _, name := range rpms {
 		pkg, done, err := openPackage(name)
 		if err != nil {
-			return nil, err
+			continue // what it had is not known then; the way back does not hang on it
 		}
 		for f := range pkg.Header().Files() {
 			f = real(path.Clean("/" + f))

@@ -123,6 +123,10 @@ func writeDurably(name string, data []byte) error {
 func Open(dir string) (*Change, error) {
 	data, err := os.ReadFile(filepath.Join(dir, planName))
 	if errors.Is(err, os.ErrNotExist) {
+		// The plan comes before the journal: without it something was done, and cannot be told any more.
+		if _, jerr := os.Lstat(filepath.Join(dir, journalName)); jerr == nil {
+			return nil, fmt.Errorf("cannot open the change in %s: %w: there is a journal and no plan", dir, ErrJournal)
+		}
 		return nil, fmt.Errorf("cannot open the change in %s: %w", dir, ErrNotFound)
 	}
 	if err != nil {
@@ -218,11 +222,16 @@ func (c *Change) UndoData(step int) json.RawMessage {
 	return nil
 }
 
-// Errors returns the failures that the journal holds, in order.
+// Errors returns the failures that the journal holds, in order, but for those
+// that were overcome since: a step that was done, or undone, at a later try.
 func (c *Change) Errors() []string {
 	var out []string
 	for _, r := range c.Records {
-		if (r.Status == Failed || r.Status == UndoFailed) && r.Step >= 0 {
+		if r.Step < 0 {
+			continue
+		}
+		last := c.StepStatus(r.Step)
+		if r.Status == Failed && last != Done || r.Status == UndoFailed && last != Undone {
 			var text string
 			if json.Unmarshal(r.Data, &text) != nil {
 				text = string(r.Data)

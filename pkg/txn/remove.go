@@ -55,8 +55,8 @@ func Sweep(base string) error {
 		dir := filepath.Join(base, e.Name())
 		left := strings.HasPrefix(e.Name(), removedPrefix)
 		if !left && e.IsDir() && validID.MatchString(e.Name()) {
-			_, err := os.Lstat(filepath.Join(dir, planName))
-			left = errors.Is(err, os.ErrNotExist)
+			_, err := Open(dir)
+			left = errors.Is(err, ErrNotFound) // no plan and no journal
 		}
 		if !left {
 			continue

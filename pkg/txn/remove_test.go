@@ -1,6 +1,7 @@
 package txn
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -22,6 +23,16 @@ func TestRemoveAndSweep(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// A plan that is lost is damage, and not what a run that was killed leaves.
+	if err := os.MkdirAll(filepath.Join(base, "lost"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(base, "lost", journalName), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := List(base); !errors.Is(err, ErrJournal) {
+		t.Errorf("a lost plan: %v", err)
+	}
 	if err := Remove(list[0]); err != nil {
 		t.Fatal(err)
 	}
@@ -36,8 +47,11 @@ func TestRemoveAndSweep(t *testing.T) {
 	for _, e := range entries {
 		got = append(got, e.Name())
 	}
-	if len(got) != 3 || got[0] != ".other" || got[1] != "b" || got[2] != "lost+found!" {
+	if len(got) != 4 || got[0] != ".other" || got[1] != "b" || got[2] != "lost" || got[3] != "lost+found!" {
 		t.Errorf("left: %v", got)
+	}
+	if err := os.RemoveAll(filepath.Join(base, "lost")); err != nil {
+		t.Fatal(err)
 	}
 	if left, err := List(base); err != nil || len(left) != 1 || left[0].Plan.ID != "b" {
 		t.Errorf("changes: %v %v", left, err)

@@ -116,6 +116,9 @@ func TestFailingStepIsUndoneToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, s, "do a, do b, undo b, undo a")
+	if e := r.Change.Errors(); len(e) != 1 || !strings.Contains(e[0], "boom") {
+		t.Errorf("why it failed is not told any more: %q", e)
+	}
 }
 
 func TestSuccessThatTheHostDoesNotShow(t *testing.T) {
@@ -145,6 +148,9 @@ func TestFailedUndoDoesNotStopTheOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, s, "undo b")
+	if e := r.Change.Errors(); len(e) != 0 {
+		t.Errorf("still told, though overcome: %q", e)
+	}
 	if r.Change.State() != txn.StateRolledBack {
 		t.Fatal(r.Change.State())
 	}

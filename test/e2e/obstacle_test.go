@@ -141,6 +141,19 @@ func TestRollbackAfterUpdates(t *testing.T) {
 			t.Errorf("an update's files are taken for edits, or its packages for those that stay:\n%s", r.Stdout)
 		}
 	}
+	// A way back that is known not to end does not begin.
+	const lost = "/var/lib/almamigrate/changes/*/files/single/c/000003"
+	h.Must("sh", "-c", "mv "+lost+" /root/lost")
+	before := Tree(t, h.Upper())
+	for _, flag := range []string{"-y", "--dry-run"} {
+		if r := h.code(1, "rollback", flag); !strings.Contains(r.Stderr, "the host is unchanged: what was saved for the way back is not whole") || !strings.Contains(r.Stderr, "--despite-damage") {
+			t.Errorf("%s, with a lost file: %s", flag, r.Stderr)
+		}
+	}
+	for _, c := range Changes(before, Tree(t, h.Upper()), notCompared...) {
+		t.Errorf("with a lost file: %s", c)
+	}
+	h.Must("sh", "-c", "mv /root/lost $(dirname /var/lib/almamigrate/changes/*/files/single/c/000004)/000003")
 	h.kill("step.updated.remove:%s:2", program, "rollback", "-y", "-q")
 	h.code(0, "rollback", "-y", "-q")
 	if got := h.Must("cat", "/etc/newer.conf"); got != "a=2\n" {
