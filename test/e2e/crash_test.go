@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -132,6 +133,30 @@ func TestCrash(t *testing.T) {
 			counts["rollback killed: "+h.state()]++
 			h.code(0, "rollback", "-y", "-q")
 			mustEqual(t, "rollback killed, then again", h, twin, true)
+		})
+	}
+	// Killed, and the way out of that killed as well.
+	acting := slices.DeleteFunc(slices.Clone(there), func(p string) bool {
+		return !strings.HasPrefix(p, "rpm.swap.") && !strings.HasPrefix(p, "txn.do") && !strings.HasPrefix(p, "txn.did.")
+	})
+	seconds := map[string][]string{"rollback": sampleOf(t, back, 12), "resume": sampleOf(t, acting, 12)}
+	for i, p := range sampleOf(t, acting, 1) {
+		way := []string{"rollback", "resume"}[i%2]
+		second := seconds[way][i%len(seconds[way])]
+		t.Run(fmt.Sprintf("twice/%s/%s %s", strings.ReplaceAll(p, ":%s", ""), way, strings.ReplaceAll(second, ":%s", "")), func(t *testing.T) {
+			h := NewHost(t, "centos", 8)
+			h.kill(p, program, "migrate", "-y", "-q")
+			args := map[string][]string{"rollback": {"rollback", "-y", "-q"}, "resume": {"migrate", "--resume", "-q"}}[way]
+			// The second point need not be on the way: then that way comes to its end.
+			r := h.Do(Cmd{Args: append([]string{"bash", "-c", `"$@"; exit $?`, "bash", program}, args...), Env: map[string]string{"ALMAMIGRATE_FAULT": fmt.Sprintf(second, "kill")}})
+			counts[fmt.Sprintf("%s killed, too: exit code %d, %s", way, r.Code, h.state())]++
+			if r.Code != 0 && r.Code != 137 {
+				t.Errorf("%q: exit code %d\n%s%s", args, r.Code, r.Stdout, r.Stderr)
+			}
+			if h.state() != "nothing" {
+				h.code(0, "rollback", "-y", "-q")
+			}
+			mustEqual(t, "killed twice, then rolled back", h, twin, true)
 		})
 	}
 	t.Logf("fault points: %d on the way there, %d on the way back; states after the kill: %v", len(there), len(back), counts)
