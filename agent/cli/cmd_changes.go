@@ -26,7 +26,7 @@ func (a *app) changesCommand() *cobra.Command {
 		Use:   "changes",
 		Short: "List, show and remove what was saved by migrations",
 		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE:  a.group,
 	}
 	c.AddCommand(
 		&cobra.Command{Use: "list", Short: "List all changes", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return a.changesList() }},

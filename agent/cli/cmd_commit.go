@@ -56,7 +56,7 @@ func (a *app) commit(ctx context.Context, f migrateFlags) error {
 		return e.finish(o, "Dry run: nothing was changed.")
 	}
 	if !f.noWayBack {
-		hint := "almamigrate migrate --commit --accept-no-rollback"
+		hint := a.again("--accept-no-rollback")
 		if f.yes {
 			return &UserError{Msg: "--commit ends the way back, and -y alone does not accept that", Hint: hint, Code: ExitUsage}
 		}

@@ -17,9 +17,10 @@ func (a *app) manCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:         "man DIR",
 		Short:       "Write the man pages to a folder",
+		Example:     "  almamigrate man dist/man",
 		Hidden:      true,
 		Args:        cobra.ExactArgs(1),
-		Annotations: map[string]string{"config": "none"},
+		Annotations: map[string]string{"config": "none", "json": "none"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return fmt.Errorf("cannot make the folder for the man pages: %w", err)

@@ -124,6 +124,7 @@ func (a *app) migrate(ctx context.Context, f migrateFlags) error {
 			req.command = append(req.command, "--resume")
 			return a.inUnit(ctx, req)
 		}
+		a.noteForeground(f.foreground)
 		return e.resume(run, pending)
 	}
 	if pending != nil {
@@ -229,16 +230,17 @@ func (f *migrateFlags) approve(ctx context.Context, a *app, p *plan.Plan) error 
 	if f.dryRun {
 		return nil
 	}
+	a.noteForeground(f.foreground)
 	if p.RollbackDepth == plan.RollbackNone && !f.noWayBack {
 		if f.yes {
-			return &UserError{Msg: "--rollback-depth none leaves no way back, and -y alone does not accept that", Hint: "add --accept-no-rollback", Code: ExitUsage}
+			return &UserError{Msg: "--rollback-depth none leaves no way back, and -y alone does not accept that", Hint: a.again("--accept-no-rollback"), Code: ExitUsage}
 		}
-		return a.askFor(ctx, "There will be no way back. Type \"no way back\" to go on: ", "no way back", "almamigrate migrate --full --rollback-depth none --accept-no-rollback -y")
+		return a.askFor(ctx, "There will be no way back. Type \"no way back\" to go on: ", "no way back", a.again("--accept-no-rollback", "-y"))
 	}
 	if f.yes {
 		return nil
 	}
-	return a.ask(ctx, "almamigrate migrate -y")
+	return a.ask(ctx, a.again("-y"))
 }
 
 // prepare brings all that is needed to go there and back onto the disk. When

@@ -109,8 +109,9 @@ func (a *app) rollback(ctx context.Context, id string, f rollbackFlags) error {
 		o.DryRun, o.Since = true, since
 		return e.finish(o, "Dry run: nothing was changed.\nNext: almamigrate rollback")
 	}
+	a.noteForeground(f.foreground)
 	if !f.yes {
-		if err := a.ask(run, "almamigrate rollback -y"); err != nil {
+		if err := a.ask(run, a.again("-y")); err != nil {
 			return err
 		}
 	}

@@ -37,7 +37,7 @@ installed, since almamigrate was copied as a single file, "enable" puts them int
 /etc/systemd/system, and "disable" takes them away again.`,
 		Example: "  almamigrate timer enable\n  almamigrate timer status\n  almamigrate timer disable",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE:    a.group,
 	}
 	for _, v := range []struct {
 		name, short string
@@ -70,7 +70,7 @@ func connectSystemd(ctx context.Context, change bool) (*dbus.Conn, error) {
 		return nil, &UserError{Msg: "cannot use a timer: systemd does not run this host", Hint: "add to /etc/cron.d/almamigrate: 17 3 * * * root almamigrate report --quiet", Code: ExitNotSupported}
 	}
 	if change && os.Geteuid() != 0 {
-		return nil, &UserError{Msg: "cannot change the timer: root is needed", Hint: "sudo almamigrate timer ...", Code: ExitNotSupported}
+		return nil, &UserError{Msg: "cannot change the timer: root is needed", Hint: "sudo " + typed, Code: ExitNotSupported}
 	}
 	conn, err := dbus.NewWithContext(ctx)
 	if err != nil {

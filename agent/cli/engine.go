@@ -51,7 +51,7 @@ func (a *app) newEngine(ctx context.Context, progressFD int) (*engine, context.C
 		return nil, nil, usageError("cannot change %s: the running system only", a.root)
 	}
 	if os.Geteuid() != 0 {
-		return nil, nil, &UserError{Msg: "changing the host needs root", Hint: "sudo almamigrate ...", Code: ExitNotSupported}
+		return nil, nil, &UserError{Msg: "changing the host needs root", Hint: "sudo " + typed, Code: ExitNotSupported}
 	}
 	e := &engine{a: a, started: time.Now(), quit: make(chan struct{})}
 	l, err := filelock.TryLock(lockFile)

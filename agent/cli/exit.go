@@ -57,6 +57,7 @@ type UserError struct {
 	Hint string
 	Code int
 	Err  error
+	help bool // the hint is the help of the command at hand
 }
 
 func (e *UserError) Error() string {
@@ -74,7 +75,7 @@ func (e *UserError) Unwrap() error { return e.Err }
 
 // usageError marks what cobra and our own flag checks report.
 func usageError(format string, args ...any) error {
-	return &UserError{Msg: fmt.Sprintf(format, args...), Hint: "almamigrate --help", Code: ExitUsage}
+	return &UserError{Msg: fmt.Sprintf(format, args...), Hint: "almamigrate --help", Code: ExitUsage, help: true}
 }
 
 // explainError maps any error to what the user is told: the one place where
@@ -137,7 +138,7 @@ func explainError(err error) *UserError {
 		e.Hint = "check the name of the file or folder"
 	case errors.Is(err, fs.ErrPermission):
 		e.Code = ExitNotSupported
-		e.Hint = "run it as root: sudo almamigrate ..."
+		e.Hint = "sudo " + typed
 	}
 	return e
 }

@@ -31,6 +31,7 @@ var Version = "0.0.0-dev"
 type app struct {
 	in       io.Reader
 	out, err io.Writer
+	args     []string // as they were typed
 
 	root       string
 	configFile string
@@ -60,7 +61,7 @@ func Main(args []string, in io.Reader, out, errw io.Writer) (code int) {
 		out, errw = unit.out, unit.err
 		args = append(slices.Clone(args), unit.args...)
 	}
-	a := &app{in: in, out: out, err: errw, unit: unit}
+	a := &app{in: in, out: out, err: errw, args: args, unit: unit}
 	// A mistaken flag ends parsing before --json was seen; its reader still
 	// wants one document.
 	a.json = slices.Contains(args, "--json")
@@ -123,13 +124,13 @@ func (f *finished) Error() string { return fmt.Sprintf("exit code %d", f.code) }
 // one object on standard output, where its reader looks.
 func (a *app) fail(cmd *cobra.Command, err error) int {
 	if isFlagError(err) {
-		hint := "almamigrate --help"
-		if cmd != nil {
-			hint = cmd.CommandPath() + " --help"
-		}
-		err = &UserError{Msg: err.Error(), Hint: hint, Code: ExitUsage}
+		err = a.mistyped(cmd, err)
 	}
 	ue := explainError(err)
+	if ue.help && cmd != nil {
+		ue.Hint = cmd.CommandPath() + " --help"
+	}
+	ue.Hint = a.fillIn(ue.Hint)
 	if a.json {
 		name := "almamigrate"
 		if cmd != nil {
@@ -171,6 +172,9 @@ func isFlagError(err error) bool {
 
 type flagError struct{ error }
 
+// Unwrap returns what the parser of flags said.
+func (e *flagError) Unwrap() error { return e.error }
+
 func (a *app) rootCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "almamigrate",
@@ -186,7 +190,7 @@ Start with:  almamigrate check`,
 		Args:              cobra.NoArgs,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.setUp(cmd) },
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE:              a.group,
 	}
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &flagError{err} })
 	c.SetVersionTemplate("almamigrate {{.Version}}\n")
@@ -201,6 +205,7 @@ Start with:  almamigrate check`,
 	_ = c.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	c.AddCommand(a.checkCommand(), a.inventoryCommand(), a.explainCommand(), a.reportCommand(), a.timerCommand(), a.bundleCommand(), a.manCommand(),
 		a.planCommand(), a.migrateCommand(), a.rollbackCommand(), a.statusCommand(), a.verifyCommand(), a.changesCommand(), a.fleetCommand())
+	a.cobraCommands(c)
 	var codes strings.Builder
 	for _, e := range exitCodes {
 		fmt.Fprintf(&codes, "  %3d  %s\n", e.Code, e.Text)
@@ -209,12 +214,57 @@ Start with:  almamigrate check`,
 	return c
 }
 
+// group shows the help of a command that only holds others. Who reads JSON gets
+// an error instead: help is no document.
+func (a *app) group(cmd *cobra.Command, _ []string) error {
+	if a.json {
+		return usageError("cannot run %q without one of its commands", cmd.CommandPath())
+	}
+	return cmd.Help()
+}
+
+// cobraCommands mends cobra's own commands: they take a mistyped name for a
+// call for help, and end with 0.
+func (a *app) cobraCommands(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.Annotations = map[string]string{"config": "none"}
+			c.Example = "  almamigrate help check"
+			c.Args = func(_ *cobra.Command, args []string) error {
+				found, rest, err := root.Find(args)
+				if err == nil && len(rest) > 0 {
+					return &UserError{Msg: fmt.Sprintf("cannot help with %q: there is no such command", strings.Join(args, " ")),
+						Hint: suggestCommand(found, rest[0], "almamigrate --help"), Code: ExitUsage}
+				}
+				return err
+			}
+		case "completion":
+			c.RunE = a.group
+			c.Short = "Write the completion script for a shell"
+			c.Long = "completion writes a script to standard output by which the shell completes\ncommands, flags and the ids of findings at the Tab key. The package brings it."
+			c.Example = "  almamigrate completion bash > /etc/bash_completion.d/almamigrate\n  source <(almamigrate completion bash)"
+			for _, shell := range c.Commands() {
+				shell.Annotations = map[string]string{"config": "none", "json": "none"}
+				if shell.Name() == "powershell" {
+					c.RemoveCommand(shell)
+				}
+			}
+		}
+	}
+}
+
 // setUp does what every command needs before it starts.
 func (a *app) setUp(cmd *cobra.Command) error {
 	switch a.color {
 	case "auto", "always", "never":
 	default:
 		return usageError("cannot use --color %s: it is auto, always or never", a.color)
+	}
+	if a.json && cmd.Annotations["json"] == "none" {
+		return usageError("cannot use --json: %s does not write a document", cmd.CommandPath())
 	}
 	level := slog.LevelWarn
 	if a.debug {

@@ -43,17 +43,17 @@ func underSystemd() bool {
 	return err == nil && (name == "systemd" || name == "init")
 }
 
-// supervised tells whether a run is to be a unit of its own, and says so where
-// that is not possible.
+// supervised tells whether a run is to be a unit of its own.
 func (a *app) supervised(foreground bool) bool {
-	if foreground || a.unit != nil {
-		return false
+	return !foreground && a.unit == nil && underSystemd()
+}
+
+// noteForeground says what it means that a run which would be a unit of its own
+// is none; to be said when it is certain that there will be a run.
+func (a *app) noteForeground(asked bool) {
+	if !asked && a.unit == nil && !underSystemd() {
+		a.note("There is no systemd here: running in the foreground, where a dropped connection stops it at the next safe point.")
 	}
-	if underSystemd() {
-		return true
-	}
-	a.note("There is no systemd here: running in the foreground, where a dropped connection stops it at the next safe point.")
-	return false
 }
 
 // note writes a line for people to standard error.

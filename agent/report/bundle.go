@@ -162,13 +162,18 @@ func tail(name string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxBundleFile+1))
 }
 
-// List tells what is in the bundle; it is the bundle's first file as well.
-func (b *Bundle) List() string {
+// Content returns the files as they are packed, sorted by name.
+func (b *Bundle) Content() []BundleFile {
 	b.seal()
-	var s strings.Builder
 	files := slices.Clone(b.Files)
 	slices.SortFunc(files, func(x, y BundleFile) int { return strings.Compare(x.Name, y.Name) })
-	for _, f := range files {
+	return files
+}
+
+// List tells what is in the bundle; it is the bundle's first file as well.
+func (b *Bundle) List() string {
+	var s strings.Builder
+	for _, f := range b.Content() {
 		note := ""
 		if f.Cut {
 			note = " (its end)"
