@@ -47,7 +47,7 @@ func TestFleet(t *testing.T) {
 		{2, "cannot use --names host", []string{"--names", "host", file("reports")}},
 		{2, "cannot use --json with --format csv", []string{"--json", "--format", "csv", file("reports")}},
 		{2, "another document to standard output", []string{"--format", "csv", "--html", "-", file("reports")}},
-		{2, "requires at least 1 arg", nil},
+		{2, "wrong number of arguments: the command is almamigrate fleet REPORT...", nil},
 	} {
 		code, out, errs := run(append([]string{"fleet"}, tt.args...)...)
 		if code != tt.code {

@@ -48,8 +48,8 @@ func TestReportUsage(t *testing.T) {
 		{[]string{"report", "--root", "/srv/image"}, 2, "cannot report on an image"},
 		{[]string{"report", "--input", junk}, 2, "not a check or report"},
 		{[]string{"report", "--input", "/no/such"}, 2, "cannot read the report"},
-		{[]string{"report", "extra"}, 2, "unknown command"},
-		{[]string{"timer", "enable", "extra"}, 2, "unknown command"},
+		{[]string{"report", "extra"}, 2, "almamigrate report takes no arguments but flags"},
+		{[]string{"timer", "enable", "extra"}, 2, "almamigrate timer enable takes no arguments but flags"},
 		{[]string{"support-bundle", "--root", "/srv/image"}, 2, "cannot make a support bundle of an image"},
 	} {
 		code, out, errs := run(tt.args...)
