@@ -104,7 +104,7 @@ func (a *assessor) judgeABI() *abiJudge {
 		j.begin()
 		j.res.Reason = "the packages after the move are not known"
 		j.res.Evidence = EvidenceNone
-		j.res.Sentence = "Applications are not judged: " + j.res.Reason + "."
+		j.res.Sentence = "Not judged: " + j.res.Reason
 		return j
 	}
 	j := a.newABI()

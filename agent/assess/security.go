@@ -61,6 +61,10 @@ type SecuritySummary struct {
 	// Unread says that not every repository was read: what AlmaLinux's
 	// advisories say is published counts as there.
 	Unread bool `json:"repositories_unread,omitempty"`
+	// OtherMajor is AlmaLinux's major where the host's is another one: then only
+	// an upgrade closes anything, and the host's vendor may have mended it under
+	// numbers that say nothing here.
+	OtherMajor int `json:"other_major,omitempty"`
 }
 
 // SecurityCount counts advisories.
@@ -142,6 +146,9 @@ func (a *assessor) security() *SecurityResult {
 	sortAdvisories(res.Open)
 	a.reopened(res, merged)
 	res.summarize(len(merged), a.unread)
+	if a.inv.Host.Major != a.in.Major {
+		res.Summary.OtherMajor = a.in.Major
+	}
 	return res
 }
 

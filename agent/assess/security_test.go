@@ -189,6 +189,18 @@ func TestSecurity(t *testing.T) {
 	}
 }
 
+// An EL7 host is compared with AlmaLinux 8: that is said.
+func TestSecurityOtherMajor(t *testing.T) {
+	for _, host := range []int{7, 8} {
+		w := newWorld(t)
+		w.inv.Host.Major = host
+		w.advise("baseos", advisory("A-1", "Important", "bash-4.4.20-6.el8_10.x86_64", "CVE-1"))
+		if got, want := w.assess().Security.Summary.OtherMajor, map[int]int{7: 8}[host]; got != want {
+			t.Errorf("EL%d: other major %d, want %d", host, got, want)
+		}
+	}
+}
+
 // A lock keeps what it locks open.
 func TestSecurityLocked(t *testing.T) {
 	w := newWorld(t)

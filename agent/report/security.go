@@ -88,7 +88,11 @@ func securitySays(s *assess.SecurityResult) []string {
 		}
 		say("%s.", text)
 	}
-	if closed.Security+others > 0 {
+	switch {
+	case closed.Security+others == 0:
+	case s.Summary.OtherMajor != 0:
+		say("That is by the version numbers alone: the host's packages are of another release, whose own updates may have mended some of it. An upgrade to AlmaLinux %d closes it, and that almamigrate does not do.", s.Summary.OtherMajor)
+	default:
 		say("They close when the packages are AlmaLinux's: by almamigrate migrate --full, or by dnf distro-sync after almamigrate migrate. The branding swap alone closes none.")
 		if s.Summary.Reboot {
 			text := "Some count only after a reboot"

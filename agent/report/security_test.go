@@ -105,6 +105,11 @@ func TestSecurityText(t *testing.T) {
 	if got := string(text(t, c, report.TextOptions{Width: 80})); !strings.Contains(got, "No security advisory") {
 		t.Errorf("nothing to close is not said:\n%s", got)
 	}
+	c.Security = securityResult()
+	c.Security.Summary.OtherMajor = 8
+	if got := strings.Join(strings.Fields(string(text(t, c, report.TextOptions{Width: 80}))), " "); !strings.Contains(got, "An upgrade to AlmaLinux 8 closes it") || strings.Contains(got, "migrate --full") {
+		t.Errorf("an upgrade is needed, and that is not said:\n%s", got)
+	}
 	c.Security.Summary.Advisories = 0
 	if got := string(text(t, c, report.TextOptions{Width: 80})); strings.Contains(got, "\nSecurity\n") {
 		t.Errorf("no advisory was read, and something is said of security:\n%s", got)
