@@ -289,7 +289,7 @@ var hostFindingTypes = []FindingType{
 	},
 	{
 		ID: idFSImmutable, Title: "Files are locked by chattr", Severities: []Severity{Blocker, Warning},
-		Meaning: "Files or folders carry the attribute immutable or append-only. Looked at are the files of the release packages, the rpm database, /boot, repository files, and some that hardening guides lock. Files that only package scripts change are a warning.",
+		Meaning: "Files or folders carry the attribute immutable or append-only. Looked at are the settings (/etc) and programs (/usr/bin, /usr/sbin) of all packages, all files of the release packages, the rpm database, /boot, repository files, and some that hardening guides lock. Files that only package scripts change are a warning.",
 		Why:     "Not even root can replace them; rpm fails in the middle of a package.",
 		Action:  "Unlock them for the move: chattr -ia FILE.",
 	},

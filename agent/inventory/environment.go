@@ -226,7 +226,9 @@ func (t *taker) environment(live, captured bool) {
 		x.process1()
 		x.cpu()
 	}
-	x.flagged()
+	if !captured { // copies have attributes of their own
+		x.flagged()
+	}
 	t.inv.Environment = x.env
 }
 
@@ -403,10 +405,17 @@ var fixedFlagged = []string{
 	"/var/cache/dnf", "/var/lib/dnf", "/var/lib/rpm",
 }
 
-const maxFlagged = 400 // files that are asked for their attributes
+// maxFlagged is how many files are asked for their attributes. Each costs some
+// microseconds; a host has some five thousand in these folders.
+const maxFlagged = 20_000
+
+// lockedFolders are where people lock files that packages own: settings and
+// programs. All that packages own would be some hundred thousand.
+var lockedFolders = []string{"/etc/", "/usr/bin/", "/usr/sbin/", "/bin/", "/sbin/"}
 
 // flagged looks for attributes of chattr on what a move changes first: the
-// files of the identity packages, the repository files, /boot.
+// files of the identity packages, the repository files, /boot; and on the
+// settings and programs of all packages, which a full migration changes.
 func (x *reader) flagged() {
 	var list []string
 	list = append(list, fixedFlagged...)
@@ -425,6 +434,21 @@ func (x *reader) flagged() {
 	for i := range x.t.inv.Packages {
 		p := &x.t.inv.Packages[i]
 		if !slices.Contains(identity, p.Name) {
+			var in []bool // by folder
+			for d, dir := range p.Files.Dirs {
+				if slices.ContainsFunc(lockedFolders, func(l string) bool { return strings.HasPrefix(dir, l) }) {
+					if in == nil {
+						in = make([]bool, len(p.Files.Dirs))
+					}
+					in[d] = true
+					list = append(list, strings.TrimSuffix(dir, "/"))
+				}
+			}
+			for j := range p.Files.Base {
+				if in != nil && in[p.Files.DirIndex[j]] {
+					list = append(list, p.Files.Path(j))
+				}
+			}
 			continue
 		}
 		for j := range p.Files.Len() {

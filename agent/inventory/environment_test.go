@@ -469,3 +469,47 @@ func TestCapturedHost(t *testing.T) {
 		t.Errorf("without devices: problems %v, ESPs %+v", e.ESPProblems, e.ESPs)
 	}
 }
+
+// TestFlaggedSettings: settings and programs of any package are looked at, and
+// the folders that hold them.
+func TestFlaggedSettings(t *testing.T) {
+	root := t.TempDir()
+	for _, f := range []string{"etc/httpd/conf/httpd.conf", "usr/bin/passwd", "usr/share/doc/x"} {
+		put(t, root, f, "x")
+	}
+	locked := []string{"/etc/httpd/conf", "/etc/httpd/conf/httpd.conf", "/usr/bin/passwd", "/usr/share/doc/x"}
+	for _, f := range locked[1:] {
+		lock(t, filepath.Join(root, f))
+	}
+	lock(t, filepath.Join(root, locked[0]))
+	e, skipped := environment(t, root, false, inventory.Host{Distro: inventory.CentOS, Major: 8, Arch: "x86_64"},
+		withFiles("httpd-2-1.x86_64", nil, "/etc/httpd/conf/httpd.conf", "/etc/httpd/gone", "/usr/bin/passwd", "/usr/share/doc/x"))
+	if len(skipped) > 0 {
+		t.Errorf("skipped %v", skipped)
+	}
+	var got []string
+	for _, f := range e.Flagged {
+		got = append(got, f.Path)
+	}
+	// What lies in /usr/share is left out: all that packages own would be too much.
+	if d := cmp.Diff(locked[:3], got); d != "" {
+		t.Error(d)
+	}
+}
+
+// lock makes a file or folder immutable until the test ends.
+func lock(t *testing.T, name string) {
+	t.Helper()
+	fd, err := unix.Open(name, unix.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetPointerInt(fd, unix.FS_IOC_SETFLAGS, 0x10); err != nil {
+		_ = unix.Close(fd)
+		t.Skipf("SKIPPED: chattr is not possible here (not root, or a file system without): %v", err)
+	}
+	t.Cleanup(func() {
+		_ = unix.IoctlSetPointerInt(fd, unix.FS_IOC_SETFLAGS, 0)
+		_ = unix.Close(fd)
+	})
+}

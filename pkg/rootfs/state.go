@@ -30,15 +30,15 @@ const (
 // on the file and does not open it; kernels before 4.11 (EL 7) are asked by
 // FS_IOC_GETFLAGS, which opens regular files and folders for reading.
 func (r *Root) Flags(name string) (Flags, error) {
-	info, err := r.Lstat(name)
-	if err != nil {
-		return Flags{}, err
-	}
-	if !info.Mode().IsRegular() && !info.IsDir() {
-		return Flags{}, nil
-	}
 	full := "/" + name
 	if !r.whole {
+		info, err := r.Lstat(name)
+		if err != nil {
+			return Flags{}, err
+		}
+		if !info.Mode().IsRegular() && !info.IsDir() {
+			return Flags{}, nil
+		}
 		real, err := r.Resolve(name)
 		if err != nil {
 			return Flags{}, err
@@ -46,13 +46,17 @@ func (r *Root) Flags(name string) (Flags, error) {
 		full = filepath.Join(r.dir, real)
 	}
 	var st unix.Statx_t
-	err = unix.Statx(unix.AT_FDCWD, full, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_STATX_DONT_SYNC, 0, &st)
+	err := unix.Statx(unix.AT_FDCWD, full, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE, &st)
 	switch {
+	case err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG && st.Mode&unix.S_IFMT != unix.S_IFDIR:
+		return Flags{}, nil // the attributes of a device or pipe are none of a file's
 	case err == nil && st.Attributes_mask&unix.STATX_ATTR_IMMUTABLE != 0:
 		return Flags{
 			Immutable:  st.Attributes&unix.STATX_ATTR_IMMUTABLE != 0,
 			AppendOnly: st.Attributes&unix.STATX_ATTR_APPEND != 0,
 		}, nil
+	case errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR):
+		return Flags{}, err // many are asked for that are not there
 	case err != nil && !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EPERM):
 		return Flags{}, fmt.Errorf("cannot read the attributes of %s: %w", name, err)
 	}
