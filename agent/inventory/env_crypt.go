@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -101,20 +102,37 @@ func volumeDevice(v *CryptVolume) string {
 }
 
 // deviceOf turns the second field of crypttab into a path; udev makes the links.
+// As systemd does, it takes quotes around the whole or around what a tag names.
 func deviceOf(source string) string {
 	source = strings.Trim(source, `"`)
 	for prefix, dir := range map[string]string{"UUID=": "by-uuid", "PARTUUID=": "by-partuuid", "LABEL=": "by-label", "PARTLABEL=": "by-partlabel"} {
 		if id, ok := strings.CutPrefix(source, prefix); ok {
+			id = strings.Trim(id, `"'`)
 			if strings.HasSuffix(prefix, "UUID=") {
 				id = strings.ToLower(id)
 			}
-			return "/dev/disk/" + dir + "/" + id
+			return "/dev/disk/" + dir + "/" + udevName(id)
 		}
 	}
 	if strings.HasPrefix(source, "/") {
 		return source
 	}
 	return ""
+}
+
+// udevName writes a label as udev does in the names of its links: what is no
+// letter, digit or one of #+-.:=@_ as \xNN.
+func udevName(label string) string {
+	var b strings.Builder
+	for _, r := range label {
+		switch {
+		case r >= 0x80, r >= '0' && r <= '9', r >= 'A' && r <= 'Z', r >= 'a' && r <= 'z', strings.ContainsRune("#+-.:=@_", r):
+			b.WriteRune(r)
+		default:
+			fmt.Fprintf(&b, `\x%02x`, r)
+		}
+	}
+	return b.String()
 }
 
 // mappings lists the active LUKS mappings: cryptsetup gives them a uuid that

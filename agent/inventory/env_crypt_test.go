@@ -48,6 +48,12 @@ func TestCryptVolumes(t *testing.T) {
 	if err := os.Symlink("../../sda1", filepath.Join(root, "dev/disk/by-uuid/abcd")); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.MkdirAll(filepath.Join(root, "dev/disk/by-label"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("../../sda1", filepath.Join(root, `dev/disk/by-label/a\x2fb`)); err != nil {
+		t.Fatal(err)
+	}
 	write("sys/block/dm-0/dm/uuid", "CRYPT-LUKS2-817ee02668b849e8aa749bff6150a01b-root\n")
 	write("sys/block/dm-0/dm/name", "root\n")
 	write("sys/block/dm-0/slaves/sda2/x", "")
@@ -55,7 +61,7 @@ func TestCryptVolumes(t *testing.T) {
 	write("sys/block/dm-1/dm/name", "home\n")
 	write("sys/block/dm-1/slaves/nvme0n1p3/x", "")
 	write("sys/block/dm-2/dm/uuid", "LVM-abc\n")
-	write("etc/crypttab", "a UUID=ABCD none luks\nroot UUID=gone none luks\nswap /dev/sda3 /dev/urandom swap\nbroken /dev/sda4\nlost /dev/sdz1\ndetached /dev/sda3 none luks,header=/etc/header\n")
+	write("etc/crypttab", "a UUID=ABCD none luks\nquoted UUID=\"abcd\" none luks\nlabel LABEL='a/b' none luks\nroot UUID=gone none luks\nswap /dev/sda3 /dev/urandom swap\nbroken /dev/sda4\nlost /dev/sdz1\ndetached /dev/sda3 none luks,header=/etc/header\n")
 	e, skipped := environment(t, root, true, inventory.Host{})
 	got := map[string]string{}
 	for _, v := range e.Crypt {
@@ -69,7 +75,7 @@ func TestCryptVolumes(t *testing.T) {
 		got[v.Name] = text
 	}
 	want := map[string]string{
-		"a": "/dev/disk/by-uuid/abcd 1", "root": "/dev/sda2 2", "home": "/dev/nvme0n1p3 5", "swap": "-", "broken": "-", "lost": "-", "detached": "/etc/header 6",
+		"a": "/dev/disk/by-uuid/abcd 1", "quoted": "/dev/disk/by-uuid/abcd 1", "label": `/dev/disk/by-label/a\x2fb 1`, "root": "/dev/sda2 2", "home": "/dev/nvme0n1p3 5", "swap": "-", "broken": "-", "lost": "-", "detached": "/etc/header 6",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
@@ -84,7 +90,7 @@ func TestCryptVolumes(t *testing.T) {
 		t.Errorf("the damaged header is not told: %v", skipped)
 	}
 	// Of an image what is active here is not its own.
-	if e, _ = environment(t, root, false, inventory.Host{}); len(e.Crypt) != 6 {
+	if e, _ = environment(t, root, false, inventory.Host{}); len(e.Crypt) != 8 {
 		t.Errorf("%+v", e.Crypt)
 	}
 }
