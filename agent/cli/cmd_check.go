@@ -156,7 +156,7 @@ func (a *app) check(ctx context.Context, f checkFlags) error {
 	if a.json {
 		err = d.WriteJSON(a.out)
 	} else {
-		to := report.TextOptions{Color: a.colored(), Width: a.width(), Verbose: f.verbose, Demo: f.demo}
+		to := report.TextOptions{Color: a.colored(), Width: a.width(), Verbose: f.verbose, Demo: f.demo, Command: a.again(), Here: a.root == "/" && f.inventory == "" && !f.demo}
 		for _, o := range f.only {
 			to.Only = append(to.Only, assess.PackageVerdict(o))
 		}

@@ -53,7 +53,7 @@ func (a *app) commit(ctx context.Context, f migrateFlags) error {
 	if f.dryRun {
 		o := e.outcome("commit", c, ExitOK)
 		o.DryRun, o.Commit = true, m
-		return e.finish(o, "Dry run: nothing was changed.")
+		return e.finish(o, "Dry run: nothing was changed.\nNext: "+a.without("--dry-run"))
 	}
 	if !f.noWayBack {
 		hint := a.again("--accept-no-rollback")

@@ -165,7 +165,7 @@ func (a *app) migrate(ctx context.Context, f migrateFlags) error {
 		if err := txn.Remove(c); err != nil {
 			return err
 		}
-		return e.finish(o, "Dry run: everything was fetched, verified and tried; nothing was changed.")
+		return e.finish(o, "Dry run: everything was fetched, verified and tried; nothing was changed.\nNext: "+a.without("--dry-run"))
 	}
 	return e.run(run, c)
 }
@@ -225,7 +225,7 @@ func (f *migrateFlags) approve(ctx context.Context, a *app, p *plan.Plan) error 
 	}
 	if len(p.Blockers) > 0 {
 		return &UserError{Msg: "findings of the check stand in the way: " + strings.Join(p.Blockers, ", "),
-			Hint: "almamigrate check; or take it upon yourself with --override ID --reason TEXT", Code: ExitFindings}
+			Hint: "almamigrate explain " + p.Blockers[0] + "; or take it upon yourself with --override ID --reason TEXT", Code: ExitFindings}
 	}
 	if f.dryRun {
 		return nil

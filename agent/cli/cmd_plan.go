@@ -260,6 +260,9 @@ With --full it is the plan of "migrate --full": every package, and booting.`,
 				err = e.plan.WriteJSON(a.out)
 			} else {
 				err = e.plan.WriteText(a.out, f.verbose)
+				if err == nil {
+					_, err = fmt.Fprintf(a.out, "\nNext: %s\n", a.afterPlan(e.plan, output))
+				}
 			}
 			if err != nil {
 				return err
@@ -275,6 +278,34 @@ With --full it is the plan of "migrate --full": every package, and booting.`,
 	return c
 }
 
+// afterPlan is the command that comes after the plan: the same flags, but for
+// migrate, or what removes the first blocker.
+func (a *app) afterPlan(p *plan.Plan, output string) string {
+	if len(p.Blockers) > 0 {
+		return "almamigrate explain " + p.Blockers[0] + "; then " + a.again()
+	}
+	var args []string
+	seen, skip := false, false
+	for _, s := range a.args {
+		switch {
+		case skip:
+			skip = false
+		case s == "plan" && !seen:
+			seen = true
+			args = append(args, "migrate")
+		case s == "-o" || s == "--output":
+			skip = true
+		case strings.HasPrefix(s, "-o") || strings.HasPrefix(s, "--output=") || s == "-v" || s == "--verbose":
+		default:
+			args = append(args, s)
+		}
+	}
+	if output != "" {
+		args = append(args, "--plan", output)
+	}
+	return (&app{args: args}).again()
+}
+
 // planError gives the errors of planning their codes.
 func planError(err error) (code int, hint string) {
 	switch {
@@ -282,6 +313,8 @@ func planError(err error) (code int, hint string) {
 		return ExitError, "make a new plan with: almamigrate plan -o FILE, and have it approved"
 	case errors.Is(err, plan.ErrDocument):
 		return ExitUsage, "write one with: almamigrate plan -o FILE"
+	case errors.Is(err, plan.ErrBranded):
+		return ExitNotSupported, "almamigrate plan --full   (all other packages)"
 	case errors.Is(err, plan.ErrNothing):
 		return ExitNotSupported, "almamigrate check"
 	case errors.Is(err, plan.ErrHost):

@@ -107,7 +107,7 @@ func (a *app) rollback(ctx context.Context, id string, f rollbackFlags) error {
 	if f.dryRun {
 		o := e.outcome("rollback", c, ExitOK)
 		o.DryRun, o.Since = true, since
-		return e.finish(o, "Dry run: nothing was changed.\nNext: almamigrate rollback")
+		return e.finish(o, "Dry run: nothing was changed.\nNext: "+a.without("--dry-run"))
 	}
 	a.noteForeground(f.foreground)
 	if !f.yes {

@@ -60,7 +60,7 @@ are not do not change the exit code.`,
 			if a.json {
 				err = writeDocument(a.out, verifyDocument{"almamigrate.verify", "1.0", inventory.Tool{Name: "almamigrate", Version: Version}, r})
 			} else {
-				err = writeVerify(a.out, r)
+				err = writeVerified(a.out, c.Plan.Title, r)
 			}
 			if err != nil {
 				return err
@@ -116,6 +116,33 @@ func (a *app) verifyOptions() verify.Options {
 	return verify.Options{
 		Offline: a.cfg.Repos.Offline, UserAgent: "almamigrate/" + Version, Transport: a.transport(),
 	}
+}
+
+// writeVerified writes the verdict first, then what it rests on, then what is
+// next.
+func writeVerified(w io.Writer, title string, r *verify.Report) error {
+	var bad int
+	for _, c := range r.Checks {
+		if c.Level == verify.Failure {
+			bad++
+		}
+	}
+	verdict := "AS PLANNED  " + report.Safe(title)
+	next := "almamigrate status"
+	if !r.OK {
+		verdict = fmt.Sprintf("DIFFERS  %s: %d of %d things are not as planned", report.Safe(title), bad, len(r.Checks))
+		next = "mend what is marked FAILED and verify again; almamigrate rollback takes all of it back"
+	}
+	if _, err := fmt.Fprintf(w, "%s\n\n", verdict); err != nil {
+		return fmt.Errorf("cannot write the result: %w", err)
+	}
+	if err := writeVerify(w, r); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(w, "\nNext: %s\n", next); err != nil {
+		return fmt.Errorf("cannot write the result: %w", err)
+	}
+	return nil
 }
 
 func writeVerify(w io.Writer, r *verify.Report) error {

@@ -27,6 +27,12 @@ func (a *app) again(more ...string) string {
 	return strings.Join(words, " ")
 }
 
+// without is the command line as it was typed but for a flag.
+func (a *app) without(flag string) string {
+	args := slices.DeleteFunc(slices.Clone(a.args), func(s string) bool { return s == flag || strings.HasPrefix(s, flag+"=") })
+	return (&app{args: args}).again()
+}
+
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
 
 // quote makes a word of the shell of s.

@@ -2,7 +2,11 @@ package cli
 
 import (
 	"errors"
+	"strings"
 	"testing"
+
+	"github.com/almamigrate/almamigrate/agent/plan"
+	"github.com/almamigrate/almamigrate/agent/verify"
 )
 
 // TestFillIn: a hint repeats what was typed, so that it does what was meant.
@@ -25,5 +29,44 @@ func TestFillIn(t *testing.T) {
 	}
 	if got := sudoProgram("", errors.New("gone")); got != "almamigrate" {
 		t.Error(got)
+	}
+}
+
+// TestNextCommands: what comes after a command has its flags.
+func TestNextCommands(t *testing.T) {
+	for _, tc := range []struct {
+		typed, output string
+		blockers      []string
+		want          string
+	}{
+		{"plan", "", nil, "almamigrate migrate"},
+		{"plan -v --full --mirror http://m", "", nil, "almamigrate migrate --full --mirror http://m"},
+		{"--config plan plan --full -o /root/p", "/root/p", nil, "almamigrate --config migrate plan --full --plan /root/p"},
+		{"plan --output=/root/p --full", "/root/p", nil, "almamigrate migrate --full --plan /root/p"},
+		{"plan -o/root/p", "/root/p", nil, "almamigrate migrate --plan /root/p"},
+		{"plan --full", "", []string{"a.b", "c.d"}, "almamigrate explain a.b; then almamigrate plan --full"},
+	} {
+		a := &app{args: strings.Fields(tc.typed)}
+		if got := a.afterPlan(&plan.Plan{Blockers: tc.blockers}, tc.output); got != tc.want {
+			t.Errorf("%s: %q, want %q", tc.typed, got, tc.want)
+		}
+	}
+	a := &app{args: []string{"migrate", "--full", "--dry-run"}}
+	if got := a.without("--dry-run"); got != "almamigrate migrate --full" {
+		t.Error(got)
+	}
+}
+
+// TestVerifiedText: the verdict is the first line, and the next command the last.
+func TestVerifiedText(t *testing.T) {
+	r := &verify.Report{OK: true, Checks: []verify.Check{{ID: "identity", Level: verify.OK, Text: "fine"}, {ID: "files", Level: verify.Failure, Text: "not fine"}}}
+	var b strings.Builder
+	if err := writeVerified(&b, "Old 8 to New 8", r); err != nil || !strings.HasPrefix(b.String(), "AS PLANNED  Old 8 to New 8\n\nok     identity: fine\n") || !strings.HasSuffix(b.String(), "\nNext: almamigrate status\n") {
+		t.Errorf("%v\n%s", err, b.String())
+	}
+	b.Reset()
+	r.OK = false
+	if err := writeVerified(&b, "Old 8 to New 8", r); err != nil || !strings.HasPrefix(b.String(), "DIFFERS  Old 8 to New 8: 1 of 2 things") || !strings.Contains(b.String(), "almamigrate rollback") {
+		t.Errorf("%v\n%s", err, b.String())
 	}
 }

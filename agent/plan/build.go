@@ -280,6 +280,9 @@ func (p *Plan) blockers(in Input) {
 		if stops && !over[f.ID] && !slices.Contains(p.Blockers, f.ID) {
 			p.Blockers = append(p.Blockers, f.ID)
 		}
+		if stops && !over[f.ID] {
+			p.stops = append(p.stops, f)
+		}
 	}
 	slices.Sort(p.Blockers)
 }

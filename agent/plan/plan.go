@@ -13,6 +13,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/almamigrate/almamigrate/agent/assess"
 	"github.com/almamigrate/almamigrate/agent/inventory"
 	"github.com/almamigrate/almamigrate/pkg/repodata"
 )
@@ -53,6 +54,7 @@ var (
 	ErrDrift    = errors.New("the host or the repositories changed")  // Drift
 	ErrNoTarget = errors.New("AlmaLinux's packages are not there")    // Build: no almalinux-release to be had
 	ErrNothing  = errors.New("there is nothing to migrate")           // Build: AlmaLinux already
+	ErrBranded  = fmt.Errorf("%w beside other packages", ErrNothing)  // Build, for the branding alone: it is AlmaLinux's
 	ErrUnsafe   = errors.New("unsafe data in the repository")         // Build: a name or path that must not be used
 	ErrBroken   = errors.New("the swap would break dependencies")     // Build
 	ErrHost     = errors.New("the host is not one that is supported") // Build
@@ -99,6 +101,8 @@ type Plan struct {
 	Boot           *BootPlan  `json:"boot,omitempty"`  // with all packages only; made by (*Plan).boot in boot.go
 	Evidence       Evidence   `json:"evidence"`
 
+	// stops are the findings behind Blockers, for people.
+	stops []assess.Finding
 	// picks are the repositories' own descriptions of Coming, for the download.
 	picks map[string]Pick
 }

@@ -337,7 +337,7 @@ func TestDriftIsNamed(t *testing.T) {
 
 func TestBlockersAndOverrides(t *testing.T) {
 	in, content := world(t)
-	in.Assessment = &assess.Assessment{Findings: []assess.Finding{{ID: "a.b", Severity: assess.Blocker}, {ID: "c.d", Severity: assess.Blocker}, {ID: "e.f", Severity: assess.Warning}}}
+	in.Assessment = &assess.Assessment{Findings: []assess.Finding{{ID: "a.b", Severity: assess.Blocker, Title: "the attic is locked", Remedy: assess.Remedy{Text: "open it", Command: "attic open"}}, {ID: "c.d", Severity: assess.Blocker}, {ID: "e.f", Severity: assess.Warning}}}
 	in.Overrides = []plan.Override{{ID: "c.d", Reason: "tested"}}
 	p, err := build(t, in, *content)
 	if err != nil {
@@ -348,6 +348,15 @@ func TestBlockersAndOverrides(t *testing.T) {
 	}
 	var b bytes.Buffer
 	if err := p.WriteText(&b, true); err != nil || !strings.Contains(b.String(), "Overridden: c.d (tested)") || !strings.Contains(b.String(), "explain a.b") {
+		t.Errorf("%v\n%s", err, b.String())
+	}
+	// The verdict is first, and what to do is with the blocker.
+	if lines := strings.Split(b.String(), "\n"); !strings.HasPrefix(lines[1], "BLOCKED by a.b:") || !strings.Contains(b.String(), "the attic is locked\n      > open it\n          attic open\n") {
+		t.Errorf("%s", b.String())
+	}
+	p.Blockers = nil // overridden later
+	b.Reset()
+	if err := p.WriteText(&b, true); err != nil || strings.Contains(b.String(), "BLOCKED") || strings.Contains(b.String(), "attic") {
 		t.Errorf("%v\n%s", err, b.String())
 	}
 }

@@ -88,7 +88,7 @@ func (s *swap) run() error {
 		return err
 	}
 	if len(s.leaving) == 0 && !s.in.Full {
-		return fmt.Errorf("cannot plan: %w: no package says that this is another distribution", ErrNothing)
+		return fmt.Errorf("cannot plan: %w: no package says that this is another distribution", ErrBranded)
 	}
 	for i, rule := range s.rules {
 		if _, gone := s.leaving[i]; !gone {

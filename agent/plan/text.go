@@ -24,6 +24,9 @@ func (p *Plan) WriteText(w io.Writer, all bool) error {
 		name = "this host"
 	}
 	fmt.Fprintf(&b, "Plan: %s, %s -> %s (%s)\n", report.Safe(name), report.Safe(p.Host.Title), p.Target, p.Depth)
+	if len(p.Blockers) > 0 {
+		fmt.Fprintf(&b, "BLOCKED by %s: what to do about it is at the end.\n", report.Safe(strings.Join(p.Blockers, ", ")))
+	}
 	if p.Depth == DepthFull {
 		p.summary(&b)
 	}
@@ -76,6 +79,7 @@ func (p *Plan) WriteText(w io.Writer, all bool) error {
 		fmt.Fprintf(&b, "\nBLOCKED by findings of the check:\n")
 		for _, id := range p.Blockers {
 			fmt.Fprintf(&b, "  %s (almamigrate explain %s)\n", report.Safe(id), report.Safe(id))
+			p.stopped(&b, id)
 		}
 	}
 	_, err := w.Write(b.Bytes())
@@ -83,6 +87,22 @@ func (p *Plan) WriteText(w io.Writer, all bool) error {
 		return fmt.Errorf("cannot write the plan: %w", err)
 	}
 	return nil
+}
+
+// stopped tells what a blocker found on this host, and what to do about it.
+func (p *Plan) stopped(b *bytes.Buffer, id string) {
+	for _, f := range p.stops {
+		if f.ID != id {
+			continue
+		}
+		fmt.Fprintf(b, "      %s\n", report.Safe(f.Title))
+		if f.Remedy.Text != "" {
+			fmt.Fprintf(b, "      > %s\n", report.Safe(f.Remedy.Text))
+		}
+		if f.Remedy.Command != "" {
+			fmt.Fprintf(b, "          %s\n", report.Safe(f.Remedy.Command))
+		}
+	}
 }
 
 // kinds are the kinds of packages in the order in which they are told, as
