@@ -502,12 +502,12 @@ func TestHalfMigrated(t *testing.T) {
 	w.inv.Host.State, w.inv.Host.StateReason = inventory.StateHalf, "os-release says AlmaLinux, the packages are CentOS's"
 	w.install("almalinux", pkg("almalinux-release-8.10-1.el8.x86_64"))
 	f := finding(t, w.assess(), "host.half-migrated")
-	for _, want := range []string{"1 package is AlmaLinux's", "5 packages are the source distribution's", "dnf distro-sync", "dnf history undo"} {
+	for _, want := range []string{"1 package is AlmaLinux's", "5 packages are the source distribution's", "almamigrate migrate --full", "dnf distro-sync", "almamigrate rollback", "dnf history undo"} {
 		if !strings.Contains(f.Detail, want) {
 			t.Errorf("%q is not in %q", want, f.Detail)
 		}
 	}
-	if !strings.Contains(f.Remedy.Command, "distro-sync") {
+	if !strings.Contains(f.Remedy.Command, "almamigrate plan --full") {
 		t.Errorf("%+v", f.Remedy)
 	}
 }

@@ -414,10 +414,10 @@ func (a *assessor) halfMigrated(me []Resource) {
 	a.raise(Finding{
 		ID: idHostHalfMigrated, Severity: Warning, Resources: res,
 		Title: "the host is half-migrated",
-		Detail: fmt.Sprintf("%s. %s AlmaLinux's, %s the source distribution's. The way on is to bring the rest over (dnf distro-sync with AlmaLinux's repositories). "+
-			"The way back is dnf's history, as long as the old repositories can be reached: dnf history list, then dnf history undo ID.",
+		Detail: fmt.Sprintf("%s. %s AlmaLinux's, %s the source distribution's. That is so between \"almamigrate migrate\" and \"migrate --full\", and after a move that was not finished. The way on is to bring the rest over: almamigrate migrate --full, or dnf distro-sync with AlmaLinux's repositories. "+
+			"The way back is almamigrate rollback where almamigrate began it; else dnf's history, as long as the old repositories can be reached: dnf history list, then dnf history undo ID.",
 			strings.TrimSuffix(a.inv.Host.StateReason, "."), sentenceCount(alma), sentenceCount(source)),
-		Remedy: Remedy{Text: "look why it stopped, see what is left, then go on", Command: "almamigrate check --verbose; dnf distro-sync"},
+		Remedy: Remedy{Text: "look who began it and what is left, then go on", Command: "almamigrate status; almamigrate plan --full"},
 	})
 }
 

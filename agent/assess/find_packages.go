@@ -400,7 +400,7 @@ func (a *assessor) findStreams() {
 		a.raise(Finding{
 			ID: idPkgStream, Severity: Warning, Resources: append(used[s].res, Resource{"module", s, ""}),
 			Title:  fmt.Sprintf("AlmaLinux does not have the module stream %s", s),
-			Detail: detail + " The packages of the stream stay, without updates.",
+			Detail: detail + " The packages of the stream stay, without updates, and \"migrate --full\" does not begin before that is settled.",
 			Remedy: Remedy{Text: text, Command: command},
 		})
 	}

@@ -93,9 +93,9 @@ var findingTypes = []FindingType{
 	},
 	{
 		ID: idHostHalfMigrated, Title: "The host is half-migrated", Severities: []Severity{Warning},
-		Meaning: "The identity (os-release, release package) says one distribution and the packages are another's: a migration was begun and not finished.",
+		Meaning: "The identity (os-release, release package) says one distribution and the packages are another's: the branding was migrated and the other packages not yet, or a migration was begun and not finished.",
 		Why:     "Such a host gets updates for one distribution on top of packages of another. Both ways lead out: on to AlmaLinux, or back.",
-		Action:  "Read the verdicts of the packages that are not AlmaLinux's yet (check --verbose), then finish the move. Before that, look why it stopped: a full disk, a dead mirror, a broken dependency.",
+		Action:  "\"almamigrate status\" tells whether almamigrate swapped the branding: then \"migrate --full\" brings the other packages and \"rollback\" takes it back. Else look why it stopped (a full disk, a dead mirror, a broken dependency), read the verdicts of the packages that are not AlmaLinux's yet (check --verbose), and finish the move.",
 	},
 	{
 		ID: idHostUnknownDistro, Title: "The distribution is not in the catalogue", Severities: []Severity{Warning},
@@ -184,7 +184,7 @@ var findingTypes = []FindingType{
 	{
 		ID: idPkgStream, Title: "AlmaLinux does not have a module stream of the host", Severities: []Severity{Warning},
 		Meaning: "A module stream is enabled, or packages of it are installed, that the AlmaLinux repositories do not have, also not under AlmaLinux's name for it.",
-		Why:     "The packages of the stream get no updates, and dnf hides non-modular packages of the same names.",
+		Why:     "The packages of the stream get no updates, and dnf hides non-modular packages of the same names. A full migration (\"migrate --full\") does not begin before that is settled or overridden.",
 		Action:  "Switch to a stream that AlmaLinux has (dnf module reset NAME; dnf module enable NAME:STREAM), or reset the module.",
 	},
 	{
