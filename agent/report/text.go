@@ -20,6 +20,8 @@ type TextOptions struct {
 	Verbose bool // every package and every resource
 	Demo    bool // the host is the built-in example
 	Only    []assess.PackageVerdict
+	Command string // the check as it was typed, for the next command; "" for the plain one
+	Here    bool   // the host is this one: what comes after the check can be typed
 }
 
 // page gathers text; every piece from outside goes through Safe.
@@ -143,6 +145,9 @@ func (c *Check) headline(p *page) {
 		if f := c.find("repo.unreachable"); f != nil {
 			say += ": " + f.Title
 		}
+	}
+	if c.find("host.half-migrated") != nil && (c.Verdict == assess.Ready || c.Verdict == assess.ReadyWithWarnings) {
+		say = "is half-migrated, and can become " + c.Summary.Target + " in full"
 	}
 	if c.find("host.already-almalinux") != nil {
 		switch c.Verdict {
@@ -391,14 +396,18 @@ func (c *Check) repos(p *page) {
 
 // next names the command that helps on.
 func (c *Check) next(p *page) {
-	demo := ""
+	check := "almamigrate check"
 	if p.opt.Demo {
-		demo = " --demo"
+		check += " --demo"
 	}
+	again := cmp.Or(p.opt.Command, check)
 	var list []string
+	if p.opt.Here && len(p.opt.Only) == 0 && c.Verdict == assess.Ready && c.Host.State == inventory.StateSource && c.Host.Major > 7 {
+		list = append(list, "almamigrate plan")
+	}
 	switch {
 	case len(p.opt.Only) > 0:
-		list = append(list, "almamigrate check"+demo)
+		list = append(list, check)
 	case c.Verdict == assess.Unknown:
 		list = append(list, "almamigrate check --mirror URL", "almamigrate explain repo.unreachable")
 	case c.Verdict == assess.Blocked && c.first(assess.Blocker) != nil:
@@ -409,11 +418,18 @@ func (c *Check) next(p *page) {
 	if len(p.opt.Only) == 0 && c.Verdict != assess.Unknown {
 		switch {
 		case p.opt.Verbose:
-			list = append(list, "almamigrate check"+demo+" --json")
+			list = append(list, again+" --json")
 		case c.Summary.Packages[assess.Older] > 0:
-			list = append(list, "almamigrate check"+demo+" --verbose --only older")
+			list = append(list, again+" --verbose --only older")
 		default:
-			list = append(list, "almamigrate check"+demo+" --verbose")
+			list = append(list, again+" --verbose")
+		}
+		if p.opt.Here && c.Verdict == assess.ReadyWithWarnings && c.Host.State != inventory.StateAlmaLinux && c.Host.Major > 7 {
+			next := "almamigrate plan"
+			if c.Host.State == inventory.StateHalf {
+				next += " --full"
+			}
+			list = append(list, next)
 		}
 	}
 	p.line("")
