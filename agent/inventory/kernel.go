@@ -463,7 +463,10 @@ func (r *kernelReader) trust() {
 	}
 	defer root.Close()
 	fw := boot.ReadFirmware(root)
-	tr.UEFI, tr.SecureBoot, tr.MokDisabled, tr.Lockdown, tr.FIPS = fw.UEFI, string(fw.SecureBoot), fw.MokDisable, fw.Lockdown, fw.FIPS
+	tr.UEFI, tr.MokDisabled, tr.Lockdown, tr.FIPS = fw.UEFI, fw.MokDisable, fw.Lockdown, fw.FIPS
+	if names, err := root.Names("/sys"); err == nil && len(names) > 0 {
+		tr.SecureBoot = string(fw.SecureBoot) // without /sys that there is no UEFI is not known either
+	}
 	c, err := r.h.Cmdline()
 	r.skip("/proc/cmdline", err)
 	tr.SigEnforce = c.SigEnforce || root.Attr("/sys/module/module/parameters/sig_enforce") == "Y"

@@ -177,6 +177,18 @@ func TestNoSys(t *testing.T) {
 	}
 }
 
+// TestNoFirmware: only a tree with a /sys tells that there is no Secure Boot.
+func TestNoFirmware(t *testing.T) {
+	files := map[string]string{"proc/self/mountinfo": "20 1 0:40 / / rw - tmpfs tmpfs rw\n", "sys/firmware/acpi/x": "x"}
+	if k := kernelOf(t, lay(t, files), true); k.Trust.SecureBoot != "not-available" {
+		t.Errorf("BIOS: %s", k.Trust.SecureBoot)
+	}
+	delete(files, "sys/firmware/acpi/x")
+	if k := kernelOf(t, lay(t, files), true); k.Trust.SecureBoot != "unknown" {
+		t.Errorf("without /sys: %s", k.Trust.SecureBoot)
+	}
+}
+
 // TestRetpoline: the mark is there on x86 only.
 func TestRetpoline(t *testing.T) {
 	for _, c := range []struct {
