@@ -239,7 +239,7 @@ func (a *assessor) redefined(owner *judged, r *inventory.Repo) bool {
 func (a *assessor) isDistroRepo(r *inventory.Repo) bool {
 	found := false
 	for _, url := range r.GPGKeys {
-		file := strings.TrimPrefix(url, "file://")
+		file, _ := inventory.KeyFile(url)
 		for i := range a.inv.Keys {
 			k := &a.inv.Keys[i]
 			if k.Source != file {

@@ -132,7 +132,7 @@ func auxiliaryRepo(id string) bool {
 // holds the key.
 func (a *assessor) repoHasKey(r *inventory.Repo, fingerprint, keyID string) bool {
 	for _, url := range r.GPGKeys {
-		file := path.Clean("/" + strings.TrimPrefix(url, "file://"))
+		file, _ := inventory.KeyFile(url)
 		for i := range a.inv.Keys {
 			k := &a.inv.Keys[i]
 			if path.Clean("/"+k.Source) == file && (fingerprint != "" && k.Fingerprint == fingerprint || slices.Contains(k.KeyIDs, keyID)) {

@@ -273,7 +273,7 @@ func (a *assessor) originRepo(x RepoAfter) OriginRepo {
 			}
 		}
 	}
-	o.Key = a.keyOf(r)
+	o.Key, _ = a.keyOf(r)
 	return o
 }
 
@@ -285,17 +285,18 @@ func (a *assessor) breaks(judged int) bool {
 	})
 }
 
-// keyOf tells whether the keys that a repository names are on the host, and stay.
-func (a *assessor) keyOf(r *inventory.Repo) string {
+// keyOf tells whether the keys that a repository names are on the host, and stay;
+// of a missing one also which file it is.
+func (a *assessor) keyOf(r *inventory.Repo) (state, file string) {
 	switch {
 	case !r.GPGCheck:
-		return "unchecked"
+		return "unchecked", ""
 	case len(r.GPGKeys) == 0:
-		return "imported"
+		return "imported", ""
 	}
-	state := "remote"
+	state = "remote"
 	for _, u := range r.GPGKeys {
-		file, local := strings.CutPrefix(u, "file://")
+		file, local := inventory.KeyFile(u)
 		if !local {
 			continue
 		}
@@ -307,10 +308,21 @@ func (a *assessor) keyOf(r *inventory.Repo) string {
 		case a.imported(r, file):
 			state = "imported"
 		default:
-			return "missing"
+			return "missing", file
 		}
 	}
-	return state
+	return state, ""
+}
+
+// missingKey names the key file that a repository lacks.
+func (a *assessor) missingKey(o *OriginRepo) string {
+	for i := range a.inv.Repos {
+		if r := &a.inv.Repos[i]; r.ID == o.ID && r.File == o.File {
+			_, file := a.keyOf(r)
+			return file
+		}
+	}
+	return ""
 }
 
 // imported tells whether the rpm database has the key of a file that is not
@@ -523,7 +535,7 @@ func (a *assessor) findOrigins(res *Origins) {
 		}
 		if o.Key == "missing" {
 			a.raise(Finding{
-				ID: idRepoKeyMissing, Severity: Warning, Resources: resources,
+				ID: idRepoKeyMissing, Severity: Warning, Resources: append(resources, Resource{"file", a.missingKey(o), "the key"}),
 				Title:  fmt.Sprintf("the key of the repository %s is not on the host after the move", o.ID),
 				Detail: "Its definition names a key file that is not there, or that goes with a package of the source distribution. dnf will refuse its packages." + supplies,
 				Remedy: Remedy{Text: "fetch the vendor's key again and compare its fingerprint with the vendor's word"},

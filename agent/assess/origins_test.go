@@ -3,6 +3,7 @@ package assess_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -158,6 +159,18 @@ func TestOriginsKeys(t *testing.T) {
 		if o := w.assess().Origins; len(o.Repos) != 1 || o.Repos[0].Key != want {
 			t.Errorf("%s: %+v", want, o.Repos)
 		}
+	}
+}
+
+// The finding names the file: what to look for.
+func TestMissingKeyIsNamed(t *testing.T) {
+	w := newWorld(t)
+	w.vendor("https://acme.example/el")
+	w.inv.Repos[1].GPGKeys = []string{"https://acme.example/key", "file:/opt/acme/key"}
+	w.inv.Repos[1].NoKeyFiles = []string{"/opt/acme/key"}
+	f := finding(t, w.assess(), "repo.key-missing")
+	if !slices.Contains(f.Resources, assess.Resource{Kind: "file", Name: "/opt/acme/key", Detail: "the key"}) {
+		t.Errorf("%+v", f.Resources)
 	}
 }
 

@@ -97,6 +97,17 @@ func settings(t *testing.T, root string) {
 	}
 }
 
+func TestKeyFile(t *testing.T) {
+	for address, want := range map[string]string{
+		"file:///etc/pki/a": "/etc/pki/a", "file:/opt/k": "/opt/k", "file://localhost/opt/k": "/opt/k", "file:///opt/x/../k": "/opt/k", "/opt/k": "/opt/k",
+		"https://acme.example/key": "", "http://acme.example/key": "", "": "",
+	} {
+		if got, local := inventory.KeyFile(address); local != (want != "") || local && got != want {
+			t.Errorf("%q: %q, %v, want %q", address, got, local, want)
+		}
+	}
+}
+
 func TestTake(t *testing.T) {
 	root := t.TempDir()
 	settings(t, root)

@@ -46,6 +46,15 @@ func (t *taker) readKeyFiles() {
 	}
 }
 
+// KeyFile returns the file of the host that a gpgkey address of a repository
+// names, and false for one on a server.
+func KeyFile(address string) (string, bool) {
+	if name, ok := strings.CutPrefix(address, "file:"); ok {
+		return path.Clean("/" + strings.TrimPrefix(name, "//localhost")), true
+	}
+	return path.Clean(address), strings.HasPrefix(address, "/")
+}
+
 // readNamedKeys reads the key files that repositories name and that lie
 // elsewhere: a vendor's may be anywhere. It notes those that are not there.
 func (t *taker) readNamedKeys() {
@@ -56,15 +65,15 @@ func (t *taker) readNamedKeys() {
 	for i := range t.inv.Repos {
 		r := &t.inv.Repos[i]
 		for _, u := range r.GPGKeys {
-			name, local := strings.CutPrefix(u, "file://")
-			if !local || !path.IsAbs(name) {
+			name, local := KeyFile(u)
+			if !local {
 				continue
 			}
 			if _, seen := missing[name]; !seen {
 				data, err := t.h.ReadFile(name)
 				missing[name] = errors.Is(err, fs.ErrNotExist)
 				switch {
-				case err == nil && path.Dir(path.Clean(name)) != keyDir: // else it was read already, and no key could be
+				case err == nil && path.Dir(name) != keyDir: // else it was read already, and no key could be
 					t.addKeys(name, data)
 				case err != nil && !missing[name] && r.Enabled:
 					t.skip(name, err)
