@@ -397,6 +397,17 @@ func (a *assessor) findStreams() {
 			detail = fmt.Sprintf("AlmaLinux has %s in %s.", name, strings.Join(there, ", "))
 			text = "switch to a stream that AlmaLinux has, or reset the module"
 		}
+		// As long as packages of the stream are installed, it is in use, reset or not.
+		switch n := used[s].n(); {
+		case n > 0 && len(there) > 0:
+			text = "switch to a stream that AlmaLinux has, or reset the module and remove its packages"
+			command = "dnf module switch-to " + shellWord(name) + ":STREAM"
+		case n > 0:
+			text = "reset the module and remove its packages"
+			if remove := a.removal(used[s].sorted()...); remove != "" { // not what the host lives on
+				command += "; " + remove
+			}
+		}
 		a.raise(Finding{
 			ID: idPkgStream, Severity: Warning, Resources: append(used[s].res, Resource{"module", s, ""}),
 			Title:  fmt.Sprintf("AlmaLinux does not have the module stream %s", s),

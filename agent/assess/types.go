@@ -185,7 +185,7 @@ var findingTypes = []FindingType{
 		ID: idPkgStream, Title: "AlmaLinux does not have a module stream of the host", Severities: []Severity{Warning},
 		Meaning: "A module stream is enabled, or packages of it are installed, that the AlmaLinux repositories do not have, also not under AlmaLinux's name for it.",
 		Why:     "The packages of the stream get no updates, and dnf hides non-modular packages of the same names. A full migration (\"migrate --full\") does not begin before that is settled or overridden.",
-		Action:  "Switch to a stream that AlmaLinux has (dnf module reset NAME; dnf module enable NAME:STREAM), or reset the module.",
+		Action:  "Switch to a stream that AlmaLinux has (dnf module switch-to NAME:STREAM), or reset the module (dnf module reset NAME) and remove the packages of the stream. Or keep them as they are, without updates: \"migrate --full --override pkg.module-stream-missing --reason TEXT\".",
 	},
 	{
 		ID: idPkgLocked, Title: "Version locks hold packages back", Severities: []Severity{Warning},

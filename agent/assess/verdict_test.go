@@ -204,6 +204,28 @@ func TestOracleStream(t *testing.T) {
 	}
 }
 
+// TestStreamRemedy: resetting a module is not enough while its packages are installed.
+func TestStreamRemedy(t *testing.T) {
+	for _, tc := range []struct{ stream, label, command string }{
+		{"ruby:9.9", "", "dnf module reset ruby"},
+		{"ruby:9.9", "ruby:9.9:1:c", "dnf module switch-to ruby:STREAM"},
+		{"gone:1", "", "dnf module reset gone"},
+		{"gone:1", "gone:1:1:c", "dnf module reset gone; dnf remove app"},
+	} {
+		w := newWorld(t)
+		w.modules["appstream"] = rubyModules
+		name, stream, _ := strings.Cut(tc.stream, ":")
+		w.inv.DNF.Modules = []inventory.ModuleState{{Name: name, Stream: stream, State: "enabled"}}
+		if tc.label != "" {
+			w.install("centos", pkg("app-6.0-1.module_el8.x86_64"))
+			w.last().ModuleLabel = tc.label
+		}
+		if f := finding(t, w.assess(), "pkg.module-stream-missing"); f.Remedy.Command != tc.command {
+			t.Errorf("%s, installed %q: %q, want %q", tc.stream, tc.label, f.Remedy.Command, tc.command)
+		}
+	}
+}
+
 // TestUnreadRepository: nothing is called missing while a needed repository is
 // out of reach.
 func TestUnreadRepository(t *testing.T) {

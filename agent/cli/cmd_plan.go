@@ -261,7 +261,7 @@ With --full it is the plan of "migrate --full": every package, and booting.`,
 			} else {
 				err = e.plan.WriteText(a.out, f.verbose)
 				if err == nil {
-					_, err = fmt.Fprintf(a.out, "\nNext: %s\n", a.afterPlan(e.plan, output))
+					_, err = fmt.Fprintf(a.out, "\nNext: %s\n", strings.Join(a.afterPlan(e.plan, output), "\n  or: "))
 				}
 			}
 			if err != nil {
@@ -278,11 +278,11 @@ With --full it is the plan of "migrate --full": every package, and booting.`,
 	return c
 }
 
-// afterPlan is the command that comes after the plan: the same flags, but for
-// migrate, or what removes the first blocker.
-func (a *app) afterPlan(p *plan.Plan, output string) string {
+// afterPlan is what comes after the plan: migrate with the same flags, or what
+// explains the first blocker, and the plan that overrides it.
+func (a *app) afterPlan(p *plan.Plan, output string) []string {
 	if len(p.Blockers) > 0 {
-		return "almamigrate explain " + p.Blockers[0] + "; then " + a.again()
+		return []string{"almamigrate explain " + p.Blockers[0], a.again("--override", p.Blockers[0], "--reason", "TEXT")}
 	}
 	var args []string
 	seen, skip := false, false
@@ -303,7 +303,7 @@ func (a *app) afterPlan(p *plan.Plan, output string) string {
 	if output != "" {
 		args = append(args, "--plan", output)
 	}
-	return (&app{args: args}).again()
+	return []string{(&app{args: args}).again()}
 }
 
 // planError gives the errors of planning their codes.

@@ -130,7 +130,11 @@ func writeVerified(w io.Writer, title string, r *verify.Report) error {
 	verdict := "AS PLANNED  " + report.Safe(title)
 	next := "almamigrate status"
 	if !r.OK {
-		verdict = fmt.Sprintf("DIFFERS  %s: %d of %d things are not as planned", report.Safe(title), bad, len(r.Checks))
+		verb := "differ"
+		if bad == 1 {
+			verb = "differs"
+		}
+		verdict = fmt.Sprintf("DIFFERS  %s: %d of %d things %s from the plan", report.Safe(title), bad, len(r.Checks), verb)
 		next = "mend what is marked FAILED and verify again; almamigrate rollback takes all of it back"
 	}
 	if _, err := fmt.Fprintf(w, "%s\n\n", verdict); err != nil {

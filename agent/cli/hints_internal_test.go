@@ -44,10 +44,10 @@ func TestNextCommands(t *testing.T) {
 		{"--config plan plan --full -o /root/p", "/root/p", nil, "almamigrate --config migrate plan --full --plan /root/p"},
 		{"plan --output=/root/p --full", "/root/p", nil, "almamigrate migrate --full --plan /root/p"},
 		{"plan -o/root/p", "/root/p", nil, "almamigrate migrate --plan /root/p"},
-		{"plan --full", "", []string{"a.b", "c.d"}, "almamigrate explain a.b; then almamigrate plan --full"},
+		{"plan --full", "", []string{"a.b", "c.d"}, "almamigrate explain a.b | almamigrate plan --full --override a.b --reason TEXT"},
 	} {
 		a := &app{args: strings.Fields(tc.typed)}
-		if got := a.afterPlan(&plan.Plan{Blockers: tc.blockers}, tc.output); got != tc.want {
+		if got := strings.Join(a.afterPlan(&plan.Plan{Blockers: tc.blockers}, tc.output), " | "); got != tc.want {
 			t.Errorf("%s: %q, want %q", tc.typed, got, tc.want)
 		}
 	}
@@ -66,7 +66,7 @@ func TestVerifiedText(t *testing.T) {
 	}
 	b.Reset()
 	r.OK = false
-	if err := writeVerified(&b, "Old 8 to New 8", r); err != nil || !strings.HasPrefix(b.String(), "DIFFERS  Old 8 to New 8: 1 of 2 things") || !strings.Contains(b.String(), "almamigrate rollback") {
+	if err := writeVerified(&b, "Old 8 to New 8", r); err != nil || !strings.HasPrefix(b.String(), "DIFFERS  Old 8 to New 8: 1 of 2 things differs") || !strings.Contains(b.String(), "almamigrate rollback") {
 		t.Errorf("%v\n%s", err, b.String())
 	}
 }

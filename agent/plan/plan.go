@@ -54,7 +54,7 @@ var (
 	ErrDrift    = errors.New("the host or the repositories changed")  // Drift
 	ErrNoTarget = errors.New("AlmaLinux's packages are not there")    // Build: no almalinux-release to be had
 	ErrNothing  = errors.New("there is nothing to migrate")           // Build: AlmaLinux already
-	ErrBranded  = fmt.Errorf("%w beside other packages", ErrNothing)  // Build, for the branding alone: it is AlmaLinux's
+	ErrBranded  = fmt.Errorf("%w but other packages", ErrNothing)     // Build, for the branding alone: it is AlmaLinux's
 	ErrUnsafe   = errors.New("unsafe data in the repository")         // Build: a name or path that must not be used
 	ErrBroken   = errors.New("the swap would break dependencies")     // Build
 	ErrHost     = errors.New("the host is not one that is supported") // Build
