@@ -28,7 +28,7 @@ import (
 func plain(s *httptest.Server) { s.Start() }
 
 func options(dir string) sink.Options {
-	return sink.Options{Dir: dir, MaxBytes: 1 << 20, MaxAge: 24 * time.Hour, Timeout: 300 * time.Millisecond,
+	return sink.Options{Dir: dir, MaxBytes: 1 << 20, MaxAge: 24 * time.Hour, Timeout: 20 * time.Second, // a busy machine takes its time
 		RetryWaitMin: time.Millisecond, RetryWaitMax: 5 * time.Millisecond, UserAgent: "almamigrate/test"}
 }
 
@@ -75,7 +75,11 @@ func TestTroubles(t *testing.T) {
 			c := newCollector(t, plain)
 			c.set(tt.trouble)
 			dir := t.TempDir()
-			s := open(t, sink.Endpoint{URL: c.URL + "/in?key=geheim", Gzip: true}, options(dir))
+			o := options(dir)
+			if tt.trouble == "hang" {
+				o.Timeout = 300 * time.Millisecond
+			}
+			s := open(t, sink.Endpoint{URL: c.URL + "/in?key=geheim", Gzip: true}, o)
 			put(t, s, "a1", "b2")
 			d := s.Drain(t.Context())
 			if d.Sent != 0 || d.Waiting != 2 || !strings.Contains(d.Error, tt.reason) {
