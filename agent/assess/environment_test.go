@@ -346,7 +346,7 @@ func init() {
 		w.at("/", func(m *inventory.Mount) { m.Free, m.Available = 1<<30, 20<<20 })
 	}, "warning space.short")
 	add("disk nearly full", warn, func(w *world) {
-		w.at("/", func(m *inventory.Mount) { m.Available = 216 << 20 })
+		w.at("/", func(m *inventory.Mount) { m.Available = 248 << 20 })
 	}, "warning space.tight")
 	add("no inodes", blocked, func(w *world) {
 		w.at("/", func(m *inventory.Mount) { m.InodesFree = 3 })

@@ -26,7 +26,7 @@ const (
 	// Berkeley DB (EL 7, EL 8) has no such log; pages of its indexes split.
 	bdbPerPackage = 16 * kib
 
-	stateReserve = 48 * mib // journal and saved files of /etc and /boot
+	stateReserve = 80 * mib // journal and saved files of /etc and /boot, and room that is held for the way back
 	logReserve   = 16 * mib // /var/log, dnf's history
 	etcReserve   = 8 * mib  // new configuration files beside the old ones
 

@@ -116,6 +116,9 @@ func (e *engine) commitRest(ctx context.Context, c *txn.Change, f migrateFlags) 
 
 // removeSaved removes what a committed change needed for its way back.
 func removeSaved(c *txn.Change) error {
+	if err := step.GiveRoom(c); err != nil {
+		return err
+	}
 	for _, d := range []string{"rpms", "files"} {
 		if err := os.RemoveAll(filepath.Join(c.Dir, d)); err != nil {
 			return fmt.Errorf("the migration is committed, but what was saved cannot be removed: %w", err)

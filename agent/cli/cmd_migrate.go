@@ -276,7 +276,7 @@ func (e *engine) prepare(ctx context.Context, ev *evidence) (c *txn.Change, err 
 	if err := e.runner(c).Prepare(ctx); err != nil {
 		return nil, err
 	}
-	return c, nil
+	return c, step.HoldRoom(c)
 }
 
 // clear removes what runs prepared that were killed before their first change:
@@ -317,7 +317,7 @@ func (e *engine) run(ctx context.Context, c *txn.Change) error {
 	}
 	e.say("%v", err)
 	e.say("taking everything back")
-	rerr := r.Rollback(ctx)
+	rerr := e.rollBack(ctx, c)
 	code, text := ExitRolledBack, fmt.Sprintf("The migration failed: %v.\nEverything was taken back; the host is as it was.", err)
 	if rerr != nil {
 		code = ExitIncomplete
@@ -331,6 +331,23 @@ func (e *engine) run(ctx context.Context, c *txn.Change) error {
 		o.Errors = append(o.Errors, rerr.Error())
 	}
 	return e.finish(o, text)
+}
+
+// rollBack takes a change back, where the disk is full with the room that was
+// held for that: whoever fills it must not have it before.
+func (e *engine) rollBack(ctx context.Context, c *txn.Change) error {
+	err := e.runner(c).Rollback(ctx)
+	if errors.Is(err, txn.ErrIncomplete) && step.NeedsRoom(c) {
+		e.say("the disk is full: once more, with the room that was held for this")
+		if gerr := step.GiveRoom(c); gerr != nil {
+			return errors.Join(err, gerr)
+		}
+		err = e.runner(c).Rollback(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return step.GiveRoom(c)
 }
 
 // done verifies what was done; the steps' own word does not count.

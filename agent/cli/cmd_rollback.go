@@ -87,6 +87,7 @@ func (a *app) rollback(ctx context.Context, id string, f rollbackFlags) error {
 	}
 	if c.State() == txn.StateDone {
 		// Once the way back has begun it goes on as far as it can. It does not begin where it is known not to end.
+		e.say("reading what was saved for the way back")
 		if err := step.CheckSaved(c); err != nil && !f.damaged {
 			return &UserError{Err: fmt.Errorf("the host is unchanged: what was saved for the way back is not whole: %w", err),
 				Hint: "bring " + c.Dir + " back from a backup; or go back as far as is possible: almamigrate rollback --despite-damage", Code: ExitError}
@@ -127,7 +128,7 @@ func (a *app) rollback(ctx context.Context, id string, f rollbackFlags) error {
 		return err
 	}
 	e.inhibit("a migration is being rolled back: " + c.Plan.Title)
-	rerr := e.runner(c).Rollback(run)
+	rerr := e.rollBack(run, c)
 	if errors.Is(rerr, txn.ErrState) {
 		return rerr
 	}

@@ -46,7 +46,7 @@ const Kept = ".before-almalinux"
 const (
 	// rpm's write-ahead log was seen to take 32 MiB over a 1.4 MiB database within one transaction of 250 packages.
 	databaseReserve = 64 << 20
-	stateReserve    = 16 << 20 // journal, its reserve, manifests
+	stateReserve    = 32 << 20 // journal, its reserve, manifests, and the room that is held for the way back
 )
 
 // Build makes the plan. It reads nothing but its input.

@@ -257,6 +257,13 @@ func (s saveFiles) Undo(_ context.Context, c *txn.Change, _, undo json.RawMessag
 	if err != nil {
 		return err
 	}
+	// Where the packages could not be brought back, which is tried before, this was perhaps not noted. A database that
+	// cannot be read has nothing to note, and does not keep the files from coming back.
+	if db, err := ReadDatabase(); err == nil {
+		if err := noteUpdated(c, db); err != nil {
+			return err
+		}
+	}
 	s.say("putting the files back")
 	err = removeHalfWritten(sets)
 	known := packaged(c)

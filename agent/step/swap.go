@@ -293,7 +293,7 @@ func (s swapPackages) Undo(ctx context.Context, c *txn.Change, _, undo json.RawM
 			return err
 		}
 	}
-	return db.differ(u.Leaving, u.Coming)
+	return errors.Join(db.differ(u.Leaving, u.Coming), clearUpdated(c))
 }
 
 // inTheWay finds folders where a coming package has something else, mostly a

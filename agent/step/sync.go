@@ -279,7 +279,7 @@ func (s syncPackages) Undo(ctx context.Context, c *txn.Change, _, undo json.RawM
 			return err
 		}
 	}
-	return db.differ(u.Leaving, u.Coming)
+	return errors.Join(db.differ(u.Leaving, u.Coming), clearUpdated(c))
 }
 
 // strangers are the rows of the database that are to go: what came, also where

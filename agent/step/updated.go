@@ -256,6 +256,24 @@ func (f updatedFile) unedited() bool {
 	return false
 }
 
+// clearUpdated removes them where the files are back already, and the packages
+// come only now: at a second try.
+func clearUpdated(c *txn.Change) error {
+	i := slices.IndexFunc(c.Plan.Steps, func(s txn.Step) bool { return s.Name == plan.StepSaveFiles })
+	if i < 0 || c.StepStatus(i) != txn.Undone {
+		return nil
+	}
+	files, err := notedUpdated(c)
+	if err != nil {
+		return err
+	}
+	sets, err := Sets(c)
+	if err != nil {
+		return err
+	}
+	return removeUpdated(files, sets)
+}
+
 func removeUpdated(files map[string]updatedFile, sets []*capture.Saved) error {
 	if len(files) == 0 {
 		return nil

@@ -131,7 +131,10 @@ func fullDisk(t *testing.T, program string, there []string, twin, finish *Host) 
 					t.Fatalf("the point was not reached: %+v", r)
 				}
 				d.Fill()
-				afterFailure(t, s.GoOn(), h, twin, finish, d.Free, counts)
+				if r = s.GoOn(); r.Code == 21 {
+					t.Errorf("the room that is held for the way back did not do\n%s", r.Stdout)
+				}
+				afterFailure(t, r, h, twin, finish, d.Free, counts)
 			})
 		}
 	}
@@ -145,7 +148,10 @@ func fullDisk(t *testing.T, program string, there []string, twin, finish *Host) 
 				t.Fatalf("the point was not reached: %+v", r)
 			}
 			d.Fill()
-			backAgain(t, s.GoOn(), h, twin, d.Free, counts)
+			if r = s.GoOn(); r.Code != 0 {
+				t.Errorf("the room that is held for the way back did not do: exit code %d\n%s", r.Code, r.Stdout)
+			}
+			backAgain(t, r, h, twin, d.Free, counts)
 		})
 	}
 	t.Logf("%v", counts)
