@@ -186,7 +186,7 @@ func (b *Bundle) List() string {
 			fmt.Fprintf(&s, "           %s\n", Safe(l))
 		}
 	}
-	s.WriteString("\nRedacted: host names and addresses of this host and of private servers, passwords, tokens, keys.\n")
+	s.WriteString("\nRedacted: host names and addresses of this host and of private servers, passwords, tokens, keys, the machine id.\nNot redacted: names of packages, files and users.\n")
 	return s.String()
 }
 

@@ -90,7 +90,7 @@ func TestRedactHostile(t *testing.T) {
 		{"Could not resolve host: Mirror2.Other.Example; x", "Could not resolve host: host-4; x"},
 		{"lookup squid.other.example on 10.0.0.53:53: no such host", "lookup host-5 on host-6:53: no such host"},
 		{"proxy = squid.other.example:3128", "proxy = host-5:3128"},
-		{`{"build_host": "builder7"}`, `{"build_host": "host-7"}`},
+		{`{"build_host": "mock", "x": "mock"}`, `{"build_host": "host-7", "x": "mock"}`},
 		{"nfs01:/export /mnt nfs4 rw,addr=10.1.2.3 0 0", "host-8:/export /mnt nfs4 rw,addr=host-9 0 0"},
 		{"//smb/share /mnt cifs rw,username=svc,addr=10.1.2.3 0 0", "//host-10/share /mnt cifs rw,username=[redacted] 0 0"},
 		// addresses, and what only looks like one

@@ -21,14 +21,15 @@ type Redactor struct {
 	secrets [][]byte
 	names   map[string]string // lower case name: replacement
 	addrs   map[netip.Addr]string
-	count   int            // of hosts; a host may have more than one name
-	zones   []string       // whatever ends in one of these is private
-	find    *regexp.Regexp // built at the first use
+	alone   map[string]string // names that are replaced only where a field holds nothing else
+	count   int               // of hosts; a host may have more than one name
+	zones   []string          // whatever ends in one of these is private
+	find    *regexp.Regexp    // built at the first use
 }
 
 // NewRedactor returns one that knows no names yet.
 func NewRedactor() *Redactor {
-	return &Redactor{names: map[string]string{}, addrs: map[netip.Addr]string{}, zones: slices.Clone(privateZones)}
+	return &Redactor{names: map[string]string{}, addrs: map[netip.Addr]string{}, alone: map[string]string{}, zones: slices.Clone(privateZones)}
 }
 
 // privateZones are domains that exist only inside of houses: home.arpa
@@ -185,7 +186,7 @@ var unitTypes = []string{"automount", "device", "mount", "path", "scope", "servi
 // must not appear.
 func (r *Redactor) Learn(data []byte) {
 	r.each(data, func(key string, text []byte) []byte {
-		if hostKeys[key] {
+		if hostKeys[key] && bytes.IndexByte(text, '.') >= 0 {
 			r.server(string(text))
 		}
 		for line := range bytes.Lines(text) {
@@ -349,6 +350,17 @@ func (r *Redactor) value(key string, text []byte) []byte {
 		return text
 	case key != "" && secretField.MatchString(key):
 		return []byte(removed)
+	case hostKeys[key] && bytes.IndexByte(text, '.') < 0 && string(text) != "localhost":
+		// a builder may be called "mock": that word is to stay everywhere else
+		name := strings.ToLower(string(text))
+		if to, ok := r.names[name]; ok {
+			return []byte(to)
+		}
+		if r.alone[name] == "" {
+			r.count++
+			r.alone[name] = fmt.Sprintf("host-%d", r.count)
+		}
+		return []byte(r.alone[name])
 	case isJSON(text):
 		return eachString(text, r.value)
 	}
