@@ -97,7 +97,7 @@ func (l *loader) fail(line int, format string, args ...any) error {
 func (c *Catalog) add(name string, data []byte, local bool) error {
 	f, err := ini.Parse(name, bytes.NewReader(data))
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", err, ErrData)
 	}
 	l := &loader{c: c, file: name, local: local}
 	for _, d := range f.Duplicates {

@@ -133,6 +133,7 @@ func TestTrustIsNotOverridden(t *testing.T) {
 
 func TestBadData(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
+		{"nonsense\n", "10-own.conf:1: setting outside of any [section]"},
 		{"[nonsense]\n", "10-own.conf:1: unknown section [nonsense]"},
 		{"[key 123]\n", `:1: "123" is not a fingerprint`},
 		{"[key 00112233445566778899AABBCCDDEEFF00112233]\nowner=a\nkind=odd\nids=ccddeeff00112233\n", "kind must be"},

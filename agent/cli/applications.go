@@ -30,6 +30,11 @@ func (a *app) applications(ctx context.Context, cat *catalog.Catalog, inv *inven
 		return nil, &UserError{Err: err, Code: ExitUsage, Hint: "give --root the folder of an image or chroot"}
 	}
 	defer h.Close()
+	for _, f := range folders { // those of the settings may be for other hosts
+		if !h.Exists(f) {
+			return nil, usageError("cannot use --abi-folder %s: there is no such folder", h.Path(f))
+		}
+	}
 	return inventory.ReadApplications(ctx, h, cat, inv, inventory.ApplicationOptions{
 		Folders: append(append([]string{}, a.cfg.Applications.Folders...), folders...), Stay: stay,
 		Progress: func(looked int, where string) { p.say("looking for applications: %d files, %s", looked, where) },

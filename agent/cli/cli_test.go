@@ -415,6 +415,26 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// TestCacheUnusable: a disk of ours that cannot be written to is not told as a
+// network that is down.
+func TestCacheUnusable(t *testing.T) {
+	l := newLab(t)
+	// No program makes folders there, root or not.
+	code, out, errs := run("check", "--root", l.root, "--config", l.conf, "--mirror", "file://"+l.mirror, "--cache-dir", "/sys/kernel")
+	wantCode(t, code, cli.ExitError, out, errs)
+	wantText(t, errs, "cache folder", "--cache-dir DIR")
+	if strings.Contains(out+errs, "network") {
+		t.Errorf("%s%s", out, errs)
+	}
+}
+
+func TestABIFolderMissing(t *testing.T) {
+	l := newLab(t)
+	code, out, errs := l.check("", "--abi-folder", "/no/such/folder")
+	wantCode(t, code, cli.ExitUsage, out, errs)
+	wantText(t, errs, filepath.Join(l.root, "/no/such/folder")+": there is no such folder")
+}
+
 func TestFailOnWarning(t *testing.T) {
 	l := newLab(t)
 	_, out, _ := l.check("", "--json")

@@ -310,6 +310,12 @@ func (a *app) fetch(ctx context.Context, in *assess.Input, dir string, f *checkF
 	if in.Repos, synced, err = target.FetchSynced(ctx, syncer, plan); err != nil {
 		return err
 	}
+	for _, r := range in.Repos {
+		// A full or read-only disk of ours says nothing about network and mirror.
+		if r.Enabled && errors.Is(r.Err, reposync.ErrCache) {
+			return r.Err
+		}
+	}
 	if kernels := assess.KernelPackages(*in); f.deep && len(kernels) > 0 {
 		p.say("reading the kernel packages ...")
 		in.Deep = target.Deep(ctx, syncer, synced, kernels, ring, dir)

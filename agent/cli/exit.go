@@ -101,7 +101,7 @@ func explainError(err error) *UserError {
 		e.Code = ExitUsage
 		e.Hint = "correct or remove the file in " + catalog.Dir
 	case errors.Is(err, reposync.ErrCache):
-		e.Hint = "name another folder with --cache-dir DIR"
+		e.Hint = "make room there, or name another folder with --cache-dir DIR"
 	case errors.Is(err, reposync.ErrConfig):
 		e.Code = ExitUsage
 		e.Hint = "the settings are described in almamigrate.conf(5)"
