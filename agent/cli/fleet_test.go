@@ -16,7 +16,10 @@ func TestFleet(t *testing.T) {
 	file := func(n string) string { return filepath.Join(dir, n) }
 	code, out, errs := run("fleet", file("reports"), "--names", "file", "--html", file("f.html"), "--csv", file("f.csv"), "--inventory-out", file("w.yml"))
 	wantCode(t, code, 0, out, errs)
-	wantText(t, out, "1 of 1 host is ready to become AlmaLinux (1 with warnings to read).", "canary 1 host web01", "Next: almamigrate fleet")
+	wantText(t, out, "1 of 1 host is ready to become AlmaLinux (1 with warnings to read).", "canary 1 host web01", "Next: almamigrate fleet --inventory-out waves.ini REPORT... then: ansible-playbook almamigrate.agent.rollout -i waves.ini -e almamigrate_hosts=almamigrate_canary")
+	if !strings.Contains(out, "\nthen: ansible-playbook almamigrate.agent.rollout -i waves.ini -e almamigrate_hosts=almamigrate_canary\n") {
+		t.Errorf("the command does not stand on one line:\n%s", out)
+	}
 	for name, want := range map[string]string{"f.html": "<!DOCTYPE html>", "f.csv": "\r\nweb01,ready,ready-with-warnings,canary,centos,8.5,", "w.yml": "        almamigrate_canary:\n          hosts:\n            \"web01\": {}\n"} {
 		data, err := os.ReadFile(file(name))
 		must(t, err)

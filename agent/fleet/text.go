@@ -212,7 +212,9 @@ func (f *Fleet) writeWaves(t *report.TextPage, rows func(int) int, more func(int
 	case f.Summary.Blocked > 0 && len(f.Findings) > 0:
 		t.Wrap("Next: ", "almamigrate explain %s", f.Findings[0].ID)
 	case len(f.Waves) > 0:
-		t.Wrap("Next: ", "almamigrate fleet --inventory-out waves.ini REPORT..., then the canaries: ansible-playbook -i waves.ini almamigrate.agent.rollout --limit almamigrate_canary")
+		// commands are not wrapped: they are pasted
+		t.Line("Next: almamigrate fleet --inventory-out waves.ini REPORT...")
+		t.Line("then: ansible-playbook almamigrate.agent.rollout -i waves.ini -e almamigrate_hosts=almamigrate_canary")
 	case f.Summary.Hosts == 0:
 		t.Wrap("Next: ", "on a host: almamigrate check --json > HOST.json")
 	}
