@@ -25,12 +25,17 @@ func (a *app) changesCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "changes",
 		Short: "List, show and remove what was saved by migrations",
-		Args:  cobra.NoArgs,
-		RunE:  a.group,
+		Long: `changes lists the migrations of this host that something is still kept of, shows
+the plan and the journal of one, and removes what is not needed any more. What
+is needed to go back is removed only by name and with --force.`,
+		Example: "  almamigrate changes list\n  almamigrate changes show 20261128t161345z\n  almamigrate changes prune",
+		Args:    cobra.NoArgs,
+		RunE:    a.group,
 	}
+	optional := map[string]string{"config": "optional"}
 	c.AddCommand(
-		&cobra.Command{Use: "list", Short: "List all changes", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return a.changesList() }},
-		&cobra.Command{Use: "show CHANGE", Short: "Show the plan of a change and its journal", Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error { return a.changesShow(args[0]) }},
+		&cobra.Command{Use: "list", Short: "List all changes", Annotations: optional, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return a.changesList() }},
+		&cobra.Command{Use: "show CHANGE", Short: "Show the plan of a change and its journal", Annotations: optional, Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error { return a.changesShow(args[0]) }},
 		a.pruneCommand())
 	return c
 }
@@ -95,6 +100,8 @@ func (a *app) pruneCommand() *cobra.Command {
 committed, or of those that are named. One that holds your versions of files that
 a rollback replaced goes only by name. What a migration saved that can still be
 taken back goes only with --force, and the way back goes with it.`,
+		Example:     "  almamigrate changes prune\n  almamigrate changes prune 20261128t161345z",
+		Annotations: map[string]string{"config": "optional"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			e, _, err := a.newEngine(cmd.Context(), 0)
 			if err != nil {

@@ -35,6 +35,8 @@ does nothing. Where systemd runs, it works in the unit almamigrate-run.service,
 as migrate does.`,
 		Example: "  almamigrate rollback --dry-run\n  almamigrate rollback -y",
 		Args:    cobra.MaximumNArgs(1),
+
+		Annotations: map[string]string{"config": "optional"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id := ""
 			if len(args) == 1 {

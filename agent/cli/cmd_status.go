@@ -46,7 +46,10 @@ func (a *app) statusCommand() *cobra.Command {
 		Long: `status tells whether a migration was made, is at work, was interrupted (exit
 code 22), was rolled back, or could not be rolled back in full (21), and which
 command leads on.`,
-		Args: cobra.NoArgs,
+		Example: "  almamigrate status\n  almamigrate status --follow\n  almamigrate status --reboot-required",
+		Args:    cobra.NoArgs,
+
+		Annotations: map[string]string{"config": "optional"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if follow {
 				dir, err := awaitRunning(cmd.Context())

@@ -195,7 +195,7 @@ func (a *app) timerStatus(ctx context.Context, conn *dbus.Conn) error {
 	if err != nil {
 		return err
 	}
-	head := "The timer is off."
+	head := "The timer is off. To turn it on: almamigrate timer enable"
 	switch {
 	case s.Enabled && s.Active:
 		head = "The timer is on."

@@ -271,10 +271,15 @@ func (a *app) setUp(cmd *cobra.Command) error {
 		level = slog.LevelDebug
 	}
 	a.log = newLogger(a.err, level)
-	if cmd.Annotations["config"] == "none" {
+	if cmd.Annotations["config"] == "none" || cmd.Name() == cobra.ShellCompRequestCmd || cmd.Name() == cobra.ShellCompNoDescRequestCmd {
 		return nil
 	}
 	cfg, err := config.Load("/", a.configFile)
+	if err != nil && cmd.Annotations["config"] == "optional" && a.configFile == "" {
+		// Where a migration stands, and the way back, must not hang on a typo in a file that they do not need.
+		a.note("almamigrate: the settings are left out, and not needed here: %s", report.Safe(err.Error()))
+		cfg, err = config.Default(), nil
+	}
 	if err != nil {
 		return err
 	}

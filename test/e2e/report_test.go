@@ -287,7 +287,7 @@ func (b *BootedHost) timer() {
 	if out := b.Must("systemctl", "preset", "almamigrate-report.timer"); strings.Contains(out, "enabled") {
 		t.Error("the preset turns the timer on")
 	}
-	if out := b.Must("almamigrate", "timer", "status"); !strings.HasPrefix(out, "The timer is off.") {
+	if out := b.Must("almamigrate", "timer", "status"); !strings.HasPrefix(out, "The timer is off. To turn it on: almamigrate timer enable") {
 		t.Errorf("status: %s", out)
 	}
 	if out := b.Must("almamigrate", "timer", "enable"); !strings.HasPrefix(out, "The timer is on.") || !strings.Contains(out, "next") {
