@@ -18,7 +18,7 @@ func TestMistyped(t *testing.T) {
 		{"rolback -y", "almamigrate rollback"},
 		{"UNDO", "almamigrate rollback"},
 		{"analyze", "almamigrate check"},
-		{"versoin", "almamigrate --version"},
+		{"versoin", "almamigrate --version"}, //nolint:misspell // typed wrongly on purpose,
 		{"version", "almamigrate --version"},
 		{"commit", "almamigrate migrate --commit"},
 		{"resume", "almamigrate migrate --resume"},

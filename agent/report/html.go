@@ -27,7 +27,7 @@ var pageTemplate = sync.OnceValues(func() (*template.Template, error) { return N
 // at (html/template makes it safe to parse).
 func NewPage(text string) (*template.Template, error) {
 	return template.New("page").Funcs(template.FuncMap{
-		"style": func() template.CSS { return template.CSS(pageStyle) }, // our own text
+		"style": func() template.CSS { return template.CSS(pageStyle) }, //nolint:gosec // our own text
 		"s":     func(v any) string { return Safe(fmt.Sprint(v)) },
 		"time":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
 		"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },

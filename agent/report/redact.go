@@ -143,7 +143,7 @@ func public(name string) bool {
 const removed = "[redacted]"
 
 // secretKey is the name of a setting whose value is a secret. "..._file" and "gpgkey" name files, not secrets.
-const secretKey = `(?:[a-z0-9_.-]*(?:password|passwd|passphrase|secret|token|api_?key|access_?key(?:_id)?|private_?key|credential|activation_?key|auth_?key|user_?name)s?|(?:[a-z0-9_.-]*[_.-])?(?:pass|pwd|pw))`
+const secretKey = `(?:[a-z0-9_.-]*(?:password|passwd|passphrase|secret|token|api_?key|access_?key(?:_id)?|private_?key|credential|activation_?key|auth_?key|user_?name)s?|(?:[a-z0-9_.-]*[_.-])?(?:pass|pwd|pw))` //nolint:gosec // names, no secret
 
 var (
 	// a whole block of PEM, or its beginning where the end was cut off

@@ -175,7 +175,7 @@ func (f *folder) attributes(e *Entry, base string, file *os.File, st unix.Stat_t
 	if e.Kind == File {
 		e.Size = st.Size
 		if st.Nlink > 1 {
-			e.Links = uint64(st.Nlink)
+			e.Links = uint64(st.Nlink) //nolint:unconvert // 32 bits on some
 		}
 	}
 	if e.Kind == Socket {

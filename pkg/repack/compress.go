@@ -61,7 +61,7 @@ func (opt Options) compress(ctx context.Context, to io.Writer, h *rpmhdr.Header)
 			},
 			abort: func(err error) {
 				w.CloseWithError(err)
-				_ = <-result // the reason of the abort is what counts
+				<-result //nolint:errcheck // the reason of the abort is what counts
 			},
 		}, nil
 	}

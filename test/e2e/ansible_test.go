@@ -145,9 +145,7 @@ func (p Play) changed(t testing.TB, what string, hosts ...string) {
 // sshHost is a host that is reached by ssh.
 type sshHost struct {
 	*Host
-	title  string
-	before map[string]string // its tree, when it was new
-	facts  string
+	facts string
 }
 
 func sshd(t testing.TB, args ...string) string {
