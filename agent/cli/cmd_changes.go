@@ -35,7 +35,7 @@ is needed to go back is removed only by name and with --force.`,
 	optional := map[string]string{"config": "optional"}
 	c.AddCommand(
 		&cobra.Command{Use: "list", Short: "List all changes", Annotations: optional, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return a.changesList() }},
-		&cobra.Command{Use: "show CHANGE", Short: "Show the plan of a change and its journal", Annotations: optional, Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error { return a.changesShow(args[0]) }},
+		&cobra.Command{Use: "show CHANGE", Short: "Show the plan of a change and its journal", Example: "  almamigrate changes show 20261128t161345z", Annotations: optional, Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error { return a.changesShow(args[0]) }},
 		a.pruneCommand())
 	return c
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
+
 	"github.com/almamigrate/almamigrate/agent/plan"
 	"github.com/almamigrate/almamigrate/agent/verify"
 )
@@ -68,5 +70,27 @@ func TestVerifiedText(t *testing.T) {
 	r.OK = false
 	if err := writeVerified(&b, "Old 8 to New 8", r); err != nil || !strings.HasPrefix(b.String(), "DIFFERS  Old 8 to New 8: 1 of 2 things differs") || !strings.Contains(b.String(), "almamigrate rollback") {
 		t.Errorf("%v\n%s", err, b.String())
+	}
+}
+
+// TestExamples: every command has examples in its help, of itself.
+func TestExamples(t *testing.T) {
+	var walk func(c *cobra.Command)
+	n := 0
+	walk = func(c *cobra.Command) {
+		for _, s := range c.Commands() {
+			n++
+			if !strings.Contains(s.Example, s.CommandPath()) {
+				t.Errorf("%s: no example of it: %q", s.CommandPath(), s.Example)
+			}
+			if strings.Contains(s.Use, " CHANGE") && !strings.Contains(s.Example, s.CommandPath()+" 2") {
+				t.Errorf("%s: the example lacks its argument: %q", s.CommandPath(), s.Example)
+			}
+			walk(s)
+		}
+	}
+	walk((&app{}).rootCommand())
+	if n < 20 {
+		t.Errorf("only %d commands", n)
 	}
 }

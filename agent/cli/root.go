@@ -206,6 +206,7 @@ Start with:  almamigrate check`,
 	c.AddCommand(a.checkCommand(), a.inventoryCommand(), a.explainCommand(), a.reportCommand(), a.timerCommand(), a.bundleCommand(), a.manCommand(),
 		a.planCommand(), a.migrateCommand(), a.rollbackCommand(), a.statusCommand(), a.verifyCommand(), a.changesCommand(), a.fleetCommand())
 	a.cobraCommands(c)
+	exemplify(c)
 	var codes strings.Builder
 	for _, e := range exitCodes {
 		fmt.Fprintf(&codes, "  %3d  %s\n", e.Code, e.Text)
@@ -253,6 +254,16 @@ func (a *app) cobraCommands(root *cobra.Command) {
 				}
 			}
 		}
+	}
+}
+
+// exemplify gives commands that are typed as they stand just that as example.
+func exemplify(c *cobra.Command) {
+	for _, s := range c.Commands() {
+		if s.Example == "" && !s.HasSubCommands() {
+			s.Example = "  " + s.CommandPath()
+		}
+		exemplify(s)
 	}
 }
 
