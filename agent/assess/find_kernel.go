@@ -455,8 +455,14 @@ func (a *assessor) findTaint(j *kernelJudge) {
 func (a *assessor) findOtherFile(j *kernelJudge) {
 	var g moduleGroup
 	for i := range j.modules {
-		if m := &j.k.Modules[i]; m.LoadedSource != "" && m.FileSource != "" && m.LoadedSource != m.FileSource {
-			g.add(&j.modules[i], fmt.Sprintf("loaded: srcversion %s; %s: %s", m.LoadedSource, m.File, m.FileSource))
+		m := &j.k.Modules[i]
+		switch {
+		case m.LoadedSource != "" && m.FileSource != "":
+			if m.LoadedSource != m.FileSource {
+				g.add(&j.modules[i], fmt.Sprintf("loaded: srcversion %s; %s: %s", m.LoadedSource, m.File, m.FileSource))
+			}
+		case m.LoadedVersion != "" && m.Foreign != nil && m.Foreign.Version != "" && m.LoadedVersion != m.Foreign.Version:
+			g.add(&j.modules[i], fmt.Sprintf("loaded: version %s; %s: %s", m.LoadedVersion, m.File, m.Foreign.Version))
 		}
 	}
 	if n := len(g.names); n > 0 {

@@ -218,6 +218,12 @@ func init() {
 		withKernel(w, m)
 		installKmod(w, "acme")
 	})
+	add("loaded from a file of another version", assess.ReadyWithWarnings, []string{"info kmod.compatible", "info pkg.signature-unknown-key", thirdParty, "warning kmod.other-file"}, func(w *world) {
+		m := vendor("acme", "printk=0x11111111")
+		m.LoadedVersion, m.Foreign.Version = "1.2", "1.3"
+		withKernel(w, m)
+		installKmod(w, "acme")
+	})
 	add("loaded from its file", assess.Ready, []string{"info kmod.compatible", "info pkg.signature-unknown-key", thirdParty}, func(w *world) {
 		m := vendor("acme", "printk=0x11111111")
 		m.LoadedSource, m.FileSource = "533BB7E5866E52F63B9ACCB", "533BB7E5866E52F63B9ACCB"

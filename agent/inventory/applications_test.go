@@ -371,6 +371,13 @@ func TestProcessLibraryPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	// A process that has just called exec shows no environment yet.
+	environ := fmt.Sprintf("/proc/%d/environ", cmd.Process.Pid)
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if data, err := os.ReadFile(environ); err != nil || len(data) > 0 {
+			break
+		}
+	}
 	if got := inventory.ProcessLibraryPath(fmt.Sprint(cmd.Process.Pid)); !slices.Equal(got, []string{"/data/lib", "/other"}) {
 		t.Errorf("%q", got)
 	}

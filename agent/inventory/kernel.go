@@ -1,7 +1,6 @@
 package inventory
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -44,9 +43,9 @@ func (t *taker) kernel() {
 		t.skip("/proc/sys/kernel/osrelease", err)
 	}
 	r.trust()
-	loaded, err := r.loaded()
+	loaded, err := r.h.Loaded()
 	image := ""
-	if errors.Is(err, fs.ErrNotExist) && k.Release == "" {
+	if errors.Is(err, kmod.ErrNoModules) && k.Release == "" {
 		image = r.imageTree()
 	}
 	switch {
@@ -55,7 +54,7 @@ func (t *taker) kernel() {
 		k.Reason = ReasonContainer
 	case image != "":
 		r.modules(image, nil)
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, kmod.ErrNoModules):
 		k.Reason = "the kernel shows no list of modules: an image, or a kernel without loadable modules"
 	case err != nil:
 		t.skip("/proc/modules", err)
@@ -99,21 +98,6 @@ func (r *kernelReader) imageTree() string {
 		}
 	}
 	return ""
-}
-
-// loaded reads /proc/modules alone: that has name, users and taint; what sysfs
-// says beside takes six more files a module.
-func (r *kernelReader) loaded() ([]kmod.Loaded, error) {
-	root, err := rootfs.Open(r.t.h.Root)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	data, err := root.ReadFile("proc/modules", maxTreeFile)
-	if err != nil {
-		return nil, err
-	}
-	return kmod.ParseProcModules(bytes.NewReader(data))
 }
 
 // kernelReader gathers what the kernel says.
@@ -178,7 +162,7 @@ func (r *kernelReader) modules(release string, loaded []kmod.Loaded) {
 	}
 	for _, l := range loaded {
 		m := r.module(l.Name)
-		m.Loaded, m.Taint, m.UsedBy = true, l.Taint, l.UsedBy
+		m.Loaded, m.Size, m.Taint, m.UsedBy = true, l.Size, l.Taint, l.UsedBy
 	}
 	r.needed()
 	r.devices()

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -54,7 +55,9 @@ func (r *kernelReader) files() {
 		}
 		m.Foreign = r.foreign(m)
 		if m.Loaded {
-			m.LoadedSource, m.FileSource = r.loadedSource(m), m.Foreign.SrcVersion
+			s := r.h.Shown(m.Name)
+			m.LoadedVersion, m.LoadedSource, m.FileSource = clean(s.Version), clean(s.SrcVersion), m.Foreign.SrcVersion
+			m.Size, m.Taint = cmp.Or(s.CoreSize, m.Size), cmp.Or(m.Taint, clean(s.Taint))
 		}
 	}
 }
@@ -98,14 +101,10 @@ func (r *kernelReader) stray(name string) string {
 	return r.strays[name]
 }
 
-func (r *kernelReader) loadedSource(m *KernelModule) string {
-	return clean(r.h.LoadedSource(m.Name))
-}
-
 // compareSource reads the file of one of the kernel's own modules for nothing
 // but its srcversion. A file that cannot be read is told elsewhere, if it matters.
 func (r *kernelReader) compareSource(m *KernelModule) {
-	loaded := r.loadedSource(m)
+	loaded := clean(r.h.Shown(m.Name).SrcVersion)
 	if loaded == "" {
 		return
 	}

@@ -30,7 +30,11 @@ type KernelModule struct {
 	File    string   `json:"file,omitempty"`    // path inside the root
 	Owner   string   `json:"owner,omitempty"`   // NEVRA of the package that owns the file
 	UsedBy  []string `json:"used_by,omitempty"` // loaded modules that use it
+	Size    uint64   `json:"size,omitempty"`    // bytes of kernel memory, of one that is loaded
 	Taint   string   `json:"taint,omitempty"`   // the kernel's letters: O out-of-tree, E unsigned, F forced, P proprietary ...
+	// LoadedVersion is the version of a loaded module that is not the kernel's
+	// own; that of the file is Foreign.Version.
+	LoadedVersion string `json:"loaded_version,omitempty"`
 	// LoadedSource and FileSource are the checksums of their sources (srcversion)
 	// that the loaded module and the file carry: where they differ, it was loaded
 	// from another file. Of the kernel's own modules they are read with

@@ -114,6 +114,7 @@ xfs 1 0 - Live 0x0
 	write(t, root, "proc/sys/kernel/osrelease", rel+"\n")
 	write(t, root, "sys/module/xfs/srcversion", "ABC\n")
 	write(t, root, "sys/module/xfs/coresize", "1234\n")
+	write(t, root, "sys/module/xfs/version", "1.2\n")
 	write(t, root, "sys/module/xfs/initstate", "live\n")
 	write(t, root, "sys/module/xfs/taint", "X\n")
 	write(t, root, "sys/module/xfs/parameters/a", "secret\n")
@@ -129,9 +130,15 @@ xfs 1 0 - Live 0x0
 		{Name: "half", Size: 4096, Refs: 1, State: "Loading", Taint: "O"},
 		{Name: "ext4", Size: 4096, Refs: 3, Permanent: true, State: "Live"},
 		{Name: "nounload", Size: 8192, Refs: -1, State: "Live"},
-		{Name: "xfs", Size: 1, State: "Live", Taint: "X", SrcVersion: "ABC", CoreSize: 1234, InitState: "live", Parameters: []string{"a"}},
+		{Name: "xfs", Size: 1, State: "Live"},
 	}, got); diff != "" {
 		t.Error(diff)
+	}
+	if diff := cmp.Diff(kmod.Shown{SrcVersion: "ABC", Version: "1.2", CoreSize: 1234, Taint: "X"}, h.Shown("xfs")); diff != "" {
+		t.Error(diff)
+	}
+	if s := h.Shown("../kernel"); s != (kmod.Shown{}) {
+		t.Errorf("a name that is a path: %+v", s)
 	}
 	mask, err := h.Tainted()
 	if err != nil || mask != 12289 {

@@ -20,13 +20,15 @@ type Loaded struct {
 	Permanent bool     // cannot be unloaded
 	State     string   // "Live", "Loading" or "Unloading"
 	Taint     string   // taint letters, "" for none; see ExplainModuleTaint
+}
 
-	// From /sys/module/NAME; empty where the kernel or the fixture has none.
-	SrcVersion string
+// Shown is what /sys/module/NAME says of a loaded module; empty where the kernel
+// has no such file.
+type Shown struct {
+	SrcVersion string // checksum of its sources, of modules that have a version or come of kernels that give all one
 	Version    string
-	CoreSize   uint64 // bytes
-	InitState  string // "live", "coming", "going"
-	Parameters []string
+	CoreSize   uint64 // bytes of kernel memory without the part that is freed after its start
+	Taint      string // taint letters
 }
 
 // ParseProcModules reads the text of /proc/modules (kernel/module/procfs.c):
@@ -101,8 +103,9 @@ func parseProcModule(line string) (Loaded, error) {
 	return m, nil
 }
 
-// Loaded lists the modules of the running kernel: /proc/modules, completed from
-// /sys/module. A host without /proc/modules gives ErrNoModules.
+// Loaded lists the modules of the running kernel, from /proc/modules alone: what
+// sysfs says beside takes some files a module, see Shown. A host without
+// /proc/modules gives ErrNoModules.
 func (h *Host) Loaded() ([]Loaded, error) {
 	data, err := h.readFile("proc/modules", maxTextFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -115,31 +118,19 @@ func (h *Host) Loaded() ([]Loaded, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot list loaded modules: /proc/modules: %w", err)
 	}
-	for i := range mods {
-		m := &mods[i]
-		if strings.ContainsAny(m.Name, "/") {
-			continue
-		}
-		dir := "sys/module/" + m.Name
-		m.SrcVersion = h.attr(dir + "/srcversion")
-		m.Version = h.attr(dir + "/version")
-		m.InitState = h.attr(dir + "/initstate")
-		m.CoreSize, _ = strconv.ParseUint(h.attr(dir+"/coresize"), 10, 64)
-		// Only one of the two places shows the letters on some kernels.
-		if m.Taint == "" {
-			m.Taint = strings.TrimSpace(h.attr(dir + "/taint"))
-		}
-		// Names only: values can hold secrets and reading them runs driver code.
-		if m.Parameters, err = h.names(dir + "/parameters"); err != nil {
-			return nil, fmt.Errorf("cannot list parameters of module %s: %w", m.Name, err)
-		}
-	}
 	return mods, nil
 }
 
-// LoadedSource returns the srcversion of a loaded module, "" where the kernel
-// does not show one.
-func (h *Host) LoadedSource(name string) string { return h.attr("sys/module/" + name + "/srcversion") }
+// Shown reads what /sys/module says of a loaded module.
+func (h *Host) Shown(name string) Shown {
+	if strings.Contains(name, "/") {
+		return Shown{}
+	}
+	dir := "sys/module/" + name
+	s := Shown{SrcVersion: h.attr(dir + "/srcversion"), Version: h.attr(dir + "/version"), Taint: strings.TrimSpace(h.attr(dir + "/taint"))}
+	s.CoreSize, _ = strconv.ParseUint(h.attr(dir+"/coresize"), 10, 64)
+	return s
+}
 
 // BuiltinSeen lists the folders of /sys/module that belong to no loaded module:
 // parts of the kernel image that have parameters or a version. It is what a

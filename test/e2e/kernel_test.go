@@ -123,6 +123,9 @@ func TestGuestInventory(t *testing.T) {
 		if shown := name != "lab_forced"; (m.LoadedSource != "") != shown || shown && m.LoadedSource != m.FileSource {
 			t.Errorf("%s: srcversion %q loaded, %q in the file", name, m.LoadedSource, m.FileSource)
 		}
+		if m.Size == 0 || name != "lab_forced" && (m.LoadedVersion == "" || m.LoadedVersion != m.Foreign.Version) {
+			t.Errorf("%s: %d bytes, version %q loaded, %q in the file", name, m.Size, m.LoadedVersion, m.Foreign.Version)
+		}
 		if (m.Foreign.Signature != nil) != (name == "lab_user") {
 			t.Errorf("%s: signature %+v", name, m.Foreign.Signature)
 		}
