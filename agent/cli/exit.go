@@ -22,7 +22,7 @@ const (
 	ExitUsage        = 2   // usage or configuration
 	ExitFindings     = 10  // finished, blockers found (with --fail-on warning: warnings too)
 	ExitLocked       = 11  // another almamigrate, rpm or dnf holds the lock
-	ExitNotSupported = 12  // host not supported, or root needed
+	ExitNotSupported = 12  // host not supported, nothing to migrate, or root needed
 	ExitRepos        = 13  // repositories unreachable, or a signature or digest is wrong: no verdict
 	ExitRolledBack   = 20  // migration failed, everything rolled back
 	ExitIncomplete   = 21  // rollback incomplete, a human is needed

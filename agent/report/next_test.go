@@ -44,3 +44,20 @@ func TestNext(t *testing.T) {
 		t.Errorf("half-migrated:\n%s", out)
 	}
 }
+
+// TestNarrow: on a terminal of 40 columns only words and commands are longer.
+func TestNarrow(t *testing.T) {
+	c := sample()
+	c.Findings = append(c.Findings, assess.Finding{ID: "pkg.signature-unknown-key", Severity: assess.Warning, Title: "1 package is signed with a key that is not at hand", Detail: "Its key is nowhere."})
+	var b bytes.Buffer
+	if err := c.WriteText(&b, report.TextOptions{Width: 40}); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(b.String()) {
+		line = strings.TrimRight(line, "\n")
+		command := strings.HasPrefix(line, "          ") || strings.Contains(line, ": almamigrate ")
+		if words := strings.Fields(line); len(line) > 40 && len(words) > 1 && !command {
+			t.Errorf("%d columns: %q", len(line), line)
+		}
+	}
+}

@@ -60,6 +60,11 @@ func (p *page) line(s string) { p.WriteString(strings.TrimRight(s, " ") + "\n") 
 // others indented by as many columns. lead may be coloured; its visible width
 // is given.
 func (p *page) wrap(lead string, leadWidth int, text string) {
+	if p.width-leadWidth < 20 && leadWidth > 6 {
+		// On a narrow terminal there is no room beside the lead.
+		p.line(lead)
+		lead, leadWidth = strings.Repeat(" ", 6), 6
+	}
 	room := max(p.width-leadWidth, 20)
 	indent := strings.Repeat(" ", leadWidth)
 	var b strings.Builder
