@@ -195,8 +195,11 @@ almamigrate_install_facts_dir: true
 
 	run("an unreachable host", func(t *testing.T) {
 		hostVars(third, "ansible_port: 1\n")
-		p := c.play(4, rollout, waves...)
+		p := c.play(2, rollout, waves...)
 		p.changed(t, "nothing begins")
+		if want := third.Name + " cannot be reached"; !strings.Contains(p.Output, want) {
+			t.Errorf("%q is missing: %s", want, p.Output)
+		}
 		hostVars(third, "{}\n")
 	})
 
