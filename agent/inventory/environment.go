@@ -2,7 +2,9 @@ package inventory
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
@@ -405,8 +407,8 @@ var fixedFlagged = []string{
 	"/var/cache/dnf", "/var/lib/dnf", "/var/lib/rpm",
 }
 
-// maxFlagged is how many files are asked for their attributes. Each costs some
-// microseconds; a host has some five thousand in these folders.
+// maxFlagged is how many files in lockedFolders are asked for their attributes.
+// Each costs some microseconds; a host has some five thousand of them.
 const maxFlagged = 20_000
 
 // lockedFolders are where people lock files that packages own: settings and
@@ -417,7 +419,7 @@ var lockedFolders = []string{"/etc/", "/usr/bin/", "/usr/sbin/", "/bin/", "/sbin
 // files of the identity packages, the repository files, /boot; and on the
 // settings and programs of all packages, which a full migration changes.
 func (x *reader) flagged() {
-	var list []string
+	var list, settings []string
 	list = append(list, fixedFlagged...)
 	for _, dir := range []string{"/boot", "/boot/loader/entries", "/etc/yum.repos.d"} {
 		names, err := x.r.Names(dir)
@@ -441,12 +443,12 @@ func (x *reader) flagged() {
 						in = make([]bool, len(p.Files.Dirs))
 					}
 					in[d] = true
-					list = append(list, strings.TrimSuffix(dir, "/"))
+					settings = append(settings, strings.TrimSuffix(dir, "/"))
 				}
 			}
 			for j := range p.Files.Base {
 				if in != nil && in[p.Files.DirIndex[j]] {
-					list = append(list, p.Files.Path(j))
+					settings = append(settings, p.Files.Path(j))
 				}
 			}
 			continue
@@ -461,14 +463,28 @@ func (x *reader) flagged() {
 	if p := x.t.inv.Database.Path; p != "" {
 		list = append(list, p)
 	}
+	slices.Sort(settings)
+	settings = slices.Compact(settings)
+	if n := len(settings) - maxFlagged; n > 0 {
+		x.t.skip("file attributes (chattr) of "+settings[maxFlagged]+more(n), fmt.Errorf("more than %d files", maxFlagged))
+		settings = settings[:maxFlagged]
+	}
+	list = append(list, settings...)
 	slices.Sort(list)
 	list = slices.Compact(list)
-	if len(list) > maxFlagged {
-		list = list[:maxFlagged]
-	}
 	var denied []string
+	var of func(base string) (rootfs.Flags, error)
+	var ferr error
+	folder := ""
 	for _, name := range list {
-		f, err := x.r.Flags(name)
+		if dir := path.Dir(name); dir != folder { // of one folder are many
+			folder = dir
+			of, ferr = x.r.FlagsIn(dir)
+		}
+		f, err := rootfs.Flags{}, ferr
+		if err == nil {
+			f, err = of(path.Base(name))
+		}
 		if errors.Is(err, fs.ErrPermission) {
 			denied = append(denied, name)
 			continue

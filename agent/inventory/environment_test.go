@@ -497,6 +497,25 @@ func TestFlaggedSettings(t *testing.T) {
 	}
 }
 
+// TestFlaggedMany: where packages have more files than are looked at, what every
+// move changes is not among those left out, and that some are is told.
+func TestFlaggedMany(t *testing.T) {
+	root := t.TempDir()
+	put(t, root, "usr/bin/rpm", "x")
+	lock(t, filepath.Join(root, "usr/bin/rpm"))
+	var many []string
+	for i := range 20_001 {
+		many = append(many, fmt.Sprintf("/etc/many/%05d", i))
+	}
+	e, skipped := environment(t, root, false, inventory.Host{Distro: inventory.CentOS, Major: 8, Arch: "x86_64"}, withFiles("many-2-1.x86_64", nil, many...))
+	if len(skipped) != 1 || !strings.Contains(skipped[0].What, "/etc/many/") {
+		t.Errorf("skipped %v", skipped)
+	}
+	if len(e.Flagged) != 1 || e.Flagged[0].Path != "/usr/bin/rpm" {
+		t.Errorf("flagged %v", e.Flagged)
+	}
+}
+
 // lock makes a file or folder immutable until the test ends.
 func lock(t *testing.T, name string) {
 	t.Helper()

@@ -3,6 +3,7 @@ package rootfs
 import (
 	"errors"
 	"fmt"
+	"path"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -30,27 +31,33 @@ const (
 // on the file and does not open it; kernels before 4.11 (EL 7) are asked by
 // FS_IOC_GETFLAGS, which opens regular files and folders for reading.
 func (r *Root) Flags(name string) (Flags, error) {
-	full := "/" + name
+	name = path.Clean("/" + name)
+	of, err := r.FlagsIn(path.Dir(name))
+	if err != nil {
+		return Flags{}, err
+	}
+	return of(path.Base(name))
+}
+
+// FlagsIn returns what is Flags for the names in a folder, which it looks up
+// once for all of them.
+func (r *Root) FlagsIn(dir string) (func(base string) (Flags, error), error) {
+	full := "/" + dir
 	if !r.whole {
-		info, err := r.Lstat(name)
+		real, err := r.Resolve(dir)
 		if err != nil {
-			return Flags{}, err
-		}
-		if !info.Mode().IsRegular() && !info.IsDir() {
-			return Flags{}, nil
-		}
-		real, err := r.Resolve(name)
-		if err != nil {
-			return Flags{}, err
+			return nil, err
 		}
 		full = filepath.Join(r.dir, real)
 	}
+	return func(base string) (Flags, error) { return flagsOf(filepath.Join(full, base)) }, nil
+}
+
+func flagsOf(name string) (Flags, error) {
 	var st unix.Statx_t
-	err := unix.Statx(unix.AT_FDCWD, full, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE, &st)
+	err := unix.Statx(unix.AT_FDCWD, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE, &st)
 	switch {
-	case err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG && st.Mode&unix.S_IFMT != unix.S_IFDIR:
-		return Flags{}, nil // the attributes of a device or pipe are none of a file's
-	case err == nil && st.Attributes_mask&unix.STATX_ATTR_IMMUTABLE != 0:
+	case err == nil && st.Attributes_mask&unix.STATX_ATTR_IMMUTABLE != 0 && hasFlags(uint32(st.Mode)):
 		return Flags{
 			Immutable:  st.Attributes&unix.STATX_ATTR_IMMUTABLE != 0,
 			AppendOnly: st.Attributes&unix.STATX_ATTR_APPEND != 0,
@@ -60,7 +67,25 @@ func (r *Root) Flags(name string) (Flags, error) {
 	case err != nil && !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EPERM):
 		return Flags{}, fmt.Errorf("cannot read the attributes of %s: %w", name, err)
 	}
-	fd, err := unix.Open(full, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	return flagsByIoctl(name)
+}
+
+// hasFlags tells whether a file of this mode has attributes: those of a device
+// or pipe are none of a file's.
+func hasFlags(mode uint32) bool {
+	return mode&unix.S_IFMT == unix.S_IFREG || mode&unix.S_IFMT == unix.S_IFDIR
+}
+
+func flagsByIoctl(name string) (Flags, error) {
+	// Opening a device can act on it.
+	var st unix.Stat_t
+	if err := unix.Lstat(name, &st); err != nil {
+		return Flags{}, fmt.Errorf("cannot read the attributes of %s: %w", name, err)
+	}
+	if !hasFlags(st.Mode) {
+		return Flags{}, nil
+	}
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return Flags{}, fmt.Errorf("cannot read the attributes of %s: %w", name, err)
 	}

@@ -57,6 +57,19 @@ func TestFlags(t *testing.T) {
 	if _, err := r.Flags("/none"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file that is not there: %v", err)
 	}
+	pipe := filepath.Join(dir, "pipe")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := r.Flags("/pipe"); err != nil || f != (rootfs.Flags{}) {
+		t.Errorf("a pipe: %+v, %v", f, err)
+	}
+	// Nothing but files and folders is opened where there is no statx(2).
+	for _, n := range []string{pipe, filepath.Join(dir, "link")} {
+		if f, err := rootfs.FlagsByIoctl(n); err != nil || f != (rootfs.Flags{}) {
+			t.Errorf("%s without statx: %+v, %v", n, f, err)
+		}
+	}
 	set := func(name string, flags int) {
 		t.Helper()
 		fd, err := unix.Open(filepath.Join(dir, name), unix.O_RDONLY, 0)
@@ -74,6 +87,9 @@ func TestFlags(t *testing.T) {
 	t.Cleanup(func() { set("log", 0) })
 	if f, err := r.Flags("/fixed"); err != nil || f != (rootfs.Flags{Immutable: true}) {
 		t.Errorf("chattr +i: %+v, %v", f, err)
+	}
+	if f, err := rootfs.FlagsByIoctl(filepath.Join(dir, "fixed")); err != nil || f != (rootfs.Flags{Immutable: true}) {
+		t.Errorf("chattr +i without statx: %+v, %v", f, err)
 	}
 	if f, err := r.Flags("/log"); err != nil || f != (rootfs.Flags{AppendOnly: true}) {
 		t.Errorf("chattr +a: %+v, %v", f, err)

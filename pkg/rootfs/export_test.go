@@ -1,0 +1,4 @@
+package rootfs
+
+// FlagsByIoctl is how kernels without statx(2) are asked.
+var FlagsByIoctl = flagsByIoctl
