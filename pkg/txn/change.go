@@ -124,8 +124,11 @@ func Open(dir string) (*Change, error) {
 	data, err := os.ReadFile(filepath.Join(dir, planName))
 	if errors.Is(err, os.ErrNotExist) {
 		// The plan comes before the journal: without it something was done, and cannot be told any more.
-		if _, jerr := os.Lstat(filepath.Join(dir, journalName)); jerr == nil {
+		switch _, jerr := os.Lstat(filepath.Join(dir, journalName)); {
+		case jerr == nil:
 			return nil, fmt.Errorf("cannot open the change in %s: %w: there is a journal and no plan", dir, ErrJournal)
+		case !errors.Is(jerr, os.ErrNotExist): // nor is it known that nothing was done
+			return nil, fmt.Errorf("cannot open the change in %s: %w", dir, jerr)
 		}
 		return nil, fmt.Errorf("cannot open the change in %s: %w", dir, ErrNotFound)
 	}
