@@ -12,17 +12,23 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/almamigrate/almamigrate/pkg/hostcmd"
 )
 
 // typed stands in hints for the command line as it was typed, so that a hint
 // says what is to be typed next and not a shorter command that does less.
 const typed = "almamigrate ..."
 
-// again is the command line as it was typed, and more behind it.
+// urlPassword is the password in a URL that was typed.
+var urlPassword = regexp.MustCompile(`(://[^/@:\s]+:)[^/\s]+@`)
+
+// again is the command line as it was typed, and more behind it. Hints land in
+// logs and tickets: of a password only its place is told.
 func (a *app) again(more ...string) string {
 	words := []string{"almamigrate"}
 	for _, s := range append(slices.Clone(a.args), more...) {
-		words = append(words, quote(s))
+		words = append(words, hostcmd.Quote(urlPassword.ReplaceAllString(s, "${1}PASSWORD@")))
 	}
 	return strings.Join(words, " ")
 }
@@ -31,16 +37,6 @@ func (a *app) again(more ...string) string {
 func (a *app) without(flag string) string {
 	args := slices.DeleteFunc(slices.Clone(a.args), func(s string) bool { return s == flag || strings.HasPrefix(s, flag+"=") })
 	return (&app{args: args}).again()
-}
-
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
-
-// quote makes a word of the shell of s.
-func quote(s string) string {
-	if plainWord.MatchString(s) {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // fillIn puts the typed command line into a hint. Behind sudo the program is
@@ -58,7 +54,7 @@ func sudoProgram(exe string, err error) string {
 	if err != nil || slices.Contains([]string{"/sbin", "/bin", "/usr/sbin", "/usr/bin"}, filepath.Dir(exe)) {
 		return "almamigrate"
 	}
-	return quote(exe)
+	return hostcmd.Quote(exe)
 }
 
 // lookAlikes are what other tools call our commands.
@@ -153,12 +149,10 @@ func (a *app) suggestFlag(cmd *cobra.Command, name, otherwise string) string {
 	for i, s := range a.args {
 		for _, c := range cmd.Commands() {
 			if c.Name() == s && c.Flags().Lookup(name) != nil {
-				rest := slices.Delete(slices.Clone(a.args), i, i+1)
-				words := []string{cmd.CommandPath(), s}
-				for _, r := range rest {
-					words = append(words, quote(r))
-				}
-				return strings.Join(words, " ")
+				args := slices.Delete(slices.Clone(a.args), i, i+1)
+				// Behind the command that it belongs to, or first of all.
+				args = slices.Insert(args, slices.Index(args, cmd.Name())+1, s)
+				return (&app{args: args}).again()
 			}
 		}
 	}

@@ -21,6 +21,10 @@ func TestFillIn(t *testing.T) {
 	if got := a.fillIn("add it: " + typed); got != "add it: "+again {
 		t.Error(got)
 	}
+	secret := &app{args: []string{"check", "--mirror", "https://me:s3c@ret@m/alma"}}
+	if got := secret.again(); got != "almamigrate check --mirror https://me:PASSWORD@m/alma" {
+		t.Error(got)
+	}
 	if got := a.fillIn("almamigrate status"); got != "almamigrate status" {
 		t.Error(got)
 	}

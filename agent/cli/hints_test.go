@@ -32,6 +32,7 @@ func TestMistyped(t *testing.T) {
 		{"migrate --dryrun", "almamigrate migrate --dry-run"},
 		{"check --qqqqqq", "almamigrate check --help"},
 		{"--full migrate", "almamigrate migrate --full"},
+		{"changes --force prune", "almamigrate changes prune --force"},
 		{"check extra", "almamigrate check --help"},
 		{"changes show", "almamigrate changes show --help"},
 		{"plan --override pkg.missing", "almamigrate plan --help"},

@@ -90,23 +90,27 @@ const inputGrace = time.Second
 // execute runs the command. Where that is interrupted while it only reads
 // input, which may be a terminal or a pipe that nobody writes to, it is left
 // behind: no read(2) and no open(2) ends because of a signal that is caught.
-func (a *app) execute(ctx context.Context, root *cobra.Command) (cmd *cobra.Command, err error) {
-	ended := make(chan struct{})
+func (a *app) execute(ctx context.Context, root *cobra.Command) (*cobra.Command, error) {
+	type result struct {
+		cmd *cobra.Command
+		err error
+	}
+	ended := make(chan result, 1) // where nobody waits any more it ends all the same
 	go func() {
-		defer close(ended)
-		cmd, err = root.ExecuteContextC(ctx)
+		cmd, err := root.ExecuteContextC(ctx)
+		ended <- result{cmd, err}
 	}()
 	select {
-	case <-ended:
-		return cmd, err
+	case r := <-ended:
+		return r.cmd, r.err
 	case <-ctx.Done():
 	}
 	tick := time.NewTicker(inputGrace)
 	defer tick.Stop()
 	for {
 		select {
-		case <-ended:
-			return cmd, err
+		case r := <-ended:
+			return r.cmd, r.err
 		case <-tick.C:
 			if a.reading.Load() {
 				return root, &UserError{Msg: "interrupted: the input did not come to its end", Hint: "nothing was changed; run the same command again", Code: ExitInterrupted}
