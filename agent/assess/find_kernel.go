@@ -304,6 +304,9 @@ func (a *assessor) findUnknownModules(j *kernelJudge) {
 	}
 }
 
+// byShell finds what a shell has still to fill in: a variable, a command.
+var byShell = regexp.MustCompile("\\$[A-Za-z_{(]|`")
+
 // findRebuilt tells of what DKMS and akmods build, and what that needs.
 func (a *assessor) findRebuilt(j *kernelJudge) {
 	if len(j.k.Sources) == 0 {
@@ -347,8 +350,8 @@ func (a *assessor) findRebuilt(j *kernelJudge) {
 		}
 		if s.OnlyKernel != "" {
 			text += "; only for kernels like " + s.OnlyKernel
-			// An expression that Go does not understand says nothing.
-			if re, err := regexp.Compile(s.OnlyKernel); err == nil && !re.MatchString(j.t.release) {
+			// An expression that Go does not understand says nothing, nor does one that a shell has still to fill in.
+			if re, err := regexp.Compile(s.OnlyKernel); err == nil && !byShell.MatchString(s.OnlyKernel) && !re.MatchString(j.t.release) {
 				lack = append(lack, fmt.Sprintf("%s is built for kernels like %s only, and not for %s", s.Name, s.OnlyKernel, j.t.release))
 			}
 		}

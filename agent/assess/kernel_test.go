@@ -206,6 +206,12 @@ func init() {
 		w.carry("baseos", pkg("gcc-8-1.el8.x86_64"), pkg("make-4-1.el8.x86_64"))
 		w.inv.Kernel.Sources = []inventory.ModuleSource{{Kind: "dkms", Name: "acme", Version: "1", Modules: []string{"acme"}, Automatic: true, OnlyKernel: "^5\\.(4|15)\\."}}
 	})
+	add("dkms, for kernels that only a shell could tell", assess.Ready, []string{"info kmod.rebuilt"}, func(w *world) {
+		withKernel(w, loaded("xfs"))
+		w.install("centos", pkg("kernel-devel-4.18.0-348.el8.x86_64"), pkg("gcc-8-1.el8.x86_64"), pkg("make-4-1.el8.x86_64"))
+		w.carry("baseos", pkg("gcc-8-1.el8.x86_64"), pkg("make-4-1.el8.x86_64"))
+		w.inv.Kernel.Sources = []inventory.ModuleSource{{Kind: "dkms", Name: "acme", Version: "1", Modules: []string{"acme"}, Automatic: true, OnlyKernel: "^$KVER"}}
+	})
 	add("forced", assess.ReadyWithWarnings, []string{"info kmod.compatible", "info pkg.signature-unknown-key", thirdParty, "warning kmod.forced"}, func(w *world) {
 		m := vendor("acme", "printk=0x11111111")
 		m.Taint = "FOE"
