@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -103,7 +104,7 @@ func (v Vantage) see(r assess.RepoAfter) (assess.RepoAfter, string) {
 		case v.Away:
 			return r, "its " + o + " is on the host, which is not at hand"
 		case v.Root != "" && v.Root != "/":
-			r.Options[o] = filepath.Join(v.Root, name)
+			r.Options[o] = filepath.Join(v.Root, path.Clean(name))
 		}
 	}
 	return r, ""
@@ -112,7 +113,7 @@ func (v Vantage) see(r assess.RepoAfter) (assess.RepoAfter, string) {
 func (v Vantage) below(u string) string {
 	if name, ok := strings.CutPrefix(u, "file://"); ok && v.Root != "" && v.Root != "/" && strings.HasPrefix(name, "/") {
 		if root, err := filepath.Abs(v.Root); err == nil {
-			return "file://" + filepath.Join(root, name)
+			return "file://" + filepath.Join(root, path.Clean(name)) // ".." does not lead out
 		}
 	}
 	return u

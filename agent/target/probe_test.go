@@ -49,6 +49,8 @@ func TestVantage(t *testing.T) {
 			assess.RepoAfter{BaseURLs: []string{"file:///srv/repo"}, Options: map[string]string{"sslcacert": "/etc/ca"}}, ""},
 		{"an image", Vantage{Root: "/img"}, assess.RepoAfter{BaseURLs: []string{"file:///srv/repo", "https://x/"}, Mirrorlist: "file:///srv/list", Options: map[string]string{"sslcacert": "/etc/ca", "sslverify": "1"}},
 			assess.RepoAfter{BaseURLs: []string{"file:///img/srv/repo", "https://x/"}, Mirrorlist: "file:///img/srv/list", Options: map[string]string{"sslcacert": "/img/etc/ca", "sslverify": "1"}}, ""},
+		{"an image that points out of itself", Vantage{Root: "/img"}, assess.RepoAfter{BaseURLs: []string{"file:///../etc"}, Options: map[string]string{"sslclientkey": "/../etc/key"}},
+			assess.RepoAfter{BaseURLs: []string{"file:///img/etc"}, Options: map[string]string{"sslclientkey": "/img/etc/key"}}, ""},
 		{"a folder elsewhere", Vantage{Root: "/", Away: true}, assess.RepoAfter{BaseURLs: []string{"file:///srv/repo"}}, assess.RepoAfter{}, "it is in a folder of the host, which is not at hand"},
 		{"a folder elsewhere, and a server", Vantage{Root: "/", Away: true}, assess.RepoAfter{BaseURLs: []string{"file:///srv/repo", "http://x"}}, assess.RepoAfter{BaseURLs: []string{"http://x"}}, ""},
 		{"a certificate elsewhere", Vantage{Root: "/", Away: true}, assess.RepoAfter{BaseURLs: []string{"https://x"}, Options: map[string]string{"sslclientcert": "/c"}},
