@@ -249,9 +249,11 @@ func (f updatedFile) unedited() bool {
 		if !st.Mode().IsRegular() {
 			return false
 		}
-		// What is not configuration goes as rpm would let it go.
+		if !f.Config { // goes as rpm would let it go
+			return true
+		}
 		sum, err := digestFile(f.Path, f.Algo)
-		return !f.Config || err == nil && sum == f.Digest
+		return err == nil && sum == f.Digest
 	}
 	return false
 }
