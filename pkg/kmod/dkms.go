@@ -222,7 +222,7 @@ func parseShellVars(text string, known map[string]string) (map[string]string, er
 		vars[k] = v
 	}
 	lines := confLines(text, true)
-	depth := 0
+	depth, total := 0, 0
 	for i := 0; i < len(lines); i++ {
 		l := lines[i]
 		depth = max(depth+shellBlock(l.text), 0)
@@ -249,6 +249,9 @@ func parseShellVars(text string, known map[string]string) (map[string]string, er
 				name = fmt.Sprintf("%s[%d]", base, k)
 			case isElement && strings.Trim(index, "0123456789") != "":
 				name = fmt.Sprintf("%s[%s:%d]", base, index, l.number)
+			}
+			if total += len(w); total > maxShellVars {
+				return vars, tooLarge("all values together")
 			}
 			if old := vars[name]; old == "" || known[name] != "" {
 				vars[name] = w
@@ -281,8 +284,10 @@ func shellBlock(line string) int {
 	return n
 }
 
-// maxShellLines is how far a value may go over the lines of a dkms.conf.
-const maxShellLines = 200
+const (
+	maxShellLines = 200     // how far a value may go over the lines of a dkms.conf
+	maxShellVars  = 1 << 20 // bytes of all values: with variables in them a few lines can make gigabytes
+)
 
 var errOpenQuote = errors.New("a quote or parenthesis is not closed")
 
@@ -294,6 +299,7 @@ func shellValue(s string, vars map[string]string) ([]string, error) {
 		return []string{w}, err
 	}
 	var words []string
+	total := 0
 	for {
 		rest = strings.TrimLeft(rest, " \t\n")
 		if rest == "" {
@@ -312,6 +318,9 @@ func shellValue(s string, vars map[string]string) ([]string, error) {
 		}
 		if n == 0 {
 			return nil, corrupt("%q in a list", clip(rest))
+		}
+		if total += len(w); total > maxShellVars {
+			return nil, tooLarge("list")
 		}
 		words = append(words, w)
 		rest = rest[n:]

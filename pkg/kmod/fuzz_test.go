@@ -3,6 +3,7 @@ package kmod_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"strings"
 	"testing"
 
@@ -154,5 +155,25 @@ func FuzzAlias(f *testing.F) {
 			t.Errorf("table %v, MatchAlias %v", got, want)
 		}
 		kmod.ParseAliases(strings.NewReader("alias " + pattern + " m\n"))
+	})
+}
+
+// FuzzShellVars: whatever a dkms.conf holds, what is read of it stays small.
+func FuzzShellVars(f *testing.F) {
+	f.Add("PACKAGE_NAME=\"a\"\nBUILT_MODULE_NAME[0]='b' # c\nX=(a \"b c\" $PACKAGE_NAME # d\n e)\n")
+	f.Add("if true; then\nA[$i]=${A}$B\\\n$(c)\nfi\nexport B=\"x\ny\"\n")
+	f.Add("A=" + strings.Repeat("x", 60<<10) + "\n" + strings.Repeat("B=($A $A $A $A)\nC=$A\n", 200))
+	f.Fuzz(func(t *testing.T, text string) {
+		vars, err := kmod.ParseShellVars(text, map[string]string{"PACKAGE_VERSION": "1"})
+		if err != nil && !errors.Is(err, kmod.ErrCorrupt) && !errors.Is(err, kmod.ErrTooLarge) {
+			t.Error(err)
+		}
+		total := 0
+		for _, v := range vars {
+			total += len(v)
+		}
+		if total > 2<<20 {
+			t.Errorf("%d bytes of values", total)
+		}
 	})
 }

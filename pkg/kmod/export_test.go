@@ -1,0 +1,4 @@
+package kmod
+
+// ParseShellVars reads the assignments of a dkms.conf.
+var ParseShellVars = parseShellVars
