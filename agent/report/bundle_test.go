@@ -107,6 +107,24 @@ func TestRedactHostile(t *testing.T) {
 	}
 }
 
+// A host has one number, however it was met first, and a short domain is none
+// that is left in a text which has nothing else.
+func TestRedactZone(t *testing.T) {
+	r := report.NewRedactor()
+	r.Host("web01.lab.io")
+	for _, tt := range []struct{ in, want string }{
+		{"db1.lab.io is met", "host-3 is met"},
+		{"http://db1.lab.io/ is learnt, http://db2.lab.io/", "http://host-3/ is learnt, http://host-4/"},
+		{"DB2.lab.io, db1.lab.io and web01", "host-4, host-3 and host-2"},
+		{"search lab.io", "search host-5"},
+		{"xlab.io stays", "xlab.io stays"},
+	} {
+		if got := r.Text(tt.in); got != tt.want {
+			t.Errorf("%q: %q, want %q", tt.in, got, tt.want)
+		}
+	}
+}
+
 // A document stays one that tools can read.
 func TestRedactKeepsJSON(t *testing.T) {
 	r := report.NewRedactor()

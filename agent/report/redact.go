@@ -20,6 +20,7 @@ import (
 type Redactor struct {
 	secrets [][]byte
 	names   map[string]string // lower case name: replacement
+	zoned   map[string]string // likewise, of names that are found by the zone that they end in
 	addrs   map[netip.Addr]string
 	alone   map[string]string // names that are replaced only where a field holds nothing else
 	count   int               // of hosts; a host may have more than one name
@@ -29,7 +30,9 @@ type Redactor struct {
 
 // NewRedactor returns one that knows no names yet.
 func NewRedactor() *Redactor {
-	return &Redactor{names: map[string]string{}, addrs: map[netip.Addr]string{}, alone: map[string]string{}, zones: slices.Clone(privateZones)}
+	return &Redactor{
+		names: map[string]string{}, zoned: map[string]string{}, addrs: map[netip.Addr]string{}, alone: map[string]string{}, zones: slices.Clone(privateZones),
+	}
 }
 
 // privateZones are domains that exist only inside of houses: home.arpa
@@ -107,22 +110,39 @@ func (r *Redactor) server(name string) string {
 
 // number returns what stands for a name or address, and from now on does.
 func (r *Redactor) number(name string) string {
-	to, ok := r.names[name]
+	if to, ok := r.names[name]; ok {
+		return to
+	}
+	to, ok := r.zoned[name]
 	if !ok {
-		r.count++
-		to = fmt.Sprintf("host-%d", r.count)
+		to = r.next()
+	}
+	if r.found(name) {
+		r.zoned[name] = to
+	} else {
 		r.names[name] = to
 		r.find = nil
 	}
 	return to
 }
 
+// found tells whether a name is found by its zone alone: logs name thousands of
+// hosts, and an expression with all of them is slow.
+func (r *Redactor) found(name string) bool {
+	return strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_.-") == "" && !strings.Contains(name, "..") &&
+		slices.ContainsFunc(r.zones, func(z string) bool { return strings.Contains(z, ".") && strings.HasSuffix(name, "."+z) })
+}
+
+func (r *Redactor) next() string {
+	r.count++
+	return fmt.Sprintf("host-%d", r.count)
+}
+
 // addr is number for an address, whose many ways of writing are one.
 func (r *Redactor) addr(ip netip.Addr) string {
 	ip = ip.Unmap().WithZone("")
 	if _, ok := r.addrs[ip]; !ok {
-		r.count++
-		r.addrs[ip] = fmt.Sprintf("host-%d", r.count)
+		r.addrs[ip] = r.next()
 	}
 	return r.addrs[ip]
 }
@@ -357,8 +377,7 @@ func (r *Redactor) value(key string, text []byte) []byte {
 			return []byte(to)
 		}
 		if r.alone[name] == "" {
-			r.count++
-			r.alone[name] = fmt.Sprintf("host-%d", r.count)
+			r.alone[name] = r.next()
 		}
 		return []byte(r.alone[name])
 	case isJSON(text):
@@ -499,7 +518,7 @@ func (r *Redactor) words(text []byte, key string) []byte {
 		}
 	}
 	for _, z := range r.zones {
-		if bytes.Contains(lower, []byte("."+z)) || len(z) > 8 && bytes.Contains(lower, []byte(z)) {
+		if bytes.Contains(lower, []byte("."+z)) || strings.Contains(z, ".") && bytes.Contains(lower, []byte(z)) {
 			return r.hosts(text)
 		}
 	}
@@ -574,24 +593,29 @@ func (r *Redactor) hosts(data []byte) []byte {
 		r.find = regexp.MustCompile(`(?i)` + strings.Join(alt, "|"))
 		r.find.Longest()
 	}
-	find := r.find
 	var out []byte
 	done := 0
 	for at := 0; at < len(data); {
-		m := find.FindIndex(data[at:])
+		m := r.find.FindIndex(data[at:])
 		if m == nil {
 			break
 		}
 		from, to := at+m[0], at+m[1]
 		word := strings.ToLower(string(data[from:to]))
-		_, name := r.names[word]
+		as, name := r.names[word]
 		if from > 0 && nameByte(data[from-1]) || to < len(data) && nameByte(data[to]) || !name && !r.ends(data[to:], word) {
 			// "xweb01" is not web01, and neither is what is in the rest of that word
 			for at = from + 1; at < len(data) && nameByte(data[at-1]) && nameByte(data[at]); at++ {
 			}
 			continue
 		}
-		out = append(append(out, data[done:from]...), r.number(word)...)
+		if !name {
+			if as, name = r.zoned[word]; !name {
+				as = r.next()
+				r.zoned[word] = as
+			}
+		}
+		out = append(append(out, data[done:from]...), as...)
 		at, done = to, to
 	}
 	return append(out, data[done:]...)
