@@ -76,14 +76,18 @@ func (a *assessor) findHost() {
 	}
 	if len(a.inv.Skipped) > 0 {
 		var res []Resource
+		remedy := Remedy{Text: "see why each was not, and whether it matters", Command: "almamigrate check --verbose"}
 		for _, s := range a.inv.Skipped {
 			res = append(res, Resource{"file", s.What, s.Reason})
+			if strings.Contains(s.Reason, "permission denied") || strings.Contains(s.Reason, "not permitted") {
+				remedy = Remedy{Text: "check again as root; it changes nothing", Command: "sudo almamigrate check"}
+			}
 		}
 		a.raise(Finding{
 			ID: idHostIncomplete, Severity: Warning, Resources: res,
 			Title:  fmt.Sprintf("%s of the host could not be read", plural(len(res), "part")),
 			Detail: "The verdict rests on the rest.",
-			Remedy: Remedy{Text: "check again as root; it changes nothing", Command: "sudo almamigrate check"},
+			Remedy: remedy,
 		})
 	}
 }

@@ -307,3 +307,17 @@ func TestFindingsDoc(t *testing.T) {
 		t.Errorf("%s is not what the code says; run the test with -update (-code +file):\n%s", name, d)
 	}
 }
+
+// TestIncomplete: root is asked for where permission was lacking, and not by who
+// is root and met something else.
+func TestIncomplete(t *testing.T) {
+	for reason, want := range map[string]string{
+		"open /etc/x: permission denied": "sudo almamigrate check", "readdirent /etc/dnf/modules.d: not a directory": "almamigrate check --verbose",
+	} {
+		w := newWorld(t)
+		w.inv.Skipped = []inventory.Skipped{{What: "/etc/x", Reason: reason}}
+		if got := finding(t, w.assess(), "host.incomplete").Remedy.Command; got != want {
+			t.Errorf("%s: %s", reason, got)
+		}
+	}
+}

@@ -107,7 +107,7 @@ var findingTypes = []FindingType{
 		ID: idHostIncomplete, Title: "Part of the host could not be read", Severities: []Severity{Warning},
 		Meaning: "Files were skipped, mostly for lack of permission. The verdict rests on the rest.",
 		Why:     "What was not read was not judged: a version lock or a repository may be overlooked.",
-		Action:  "Run the check as root. It changes nothing.",
+		Action:  "Run the check as root. It changes nothing. With --verbose it tells why each part was not read.",
 	},
 	{
 		ID: idPkgMissing, Title: "Packages of the source distribution have no counterpart", Severities: []Severity{Warning},
