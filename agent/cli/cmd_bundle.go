@@ -69,8 +69,10 @@ func (a *app) bundle(ctx context.Context, state, output string, listOnly bool) e
 			return fmt.Errorf("cannot write the list: %w", err)
 		}
 	}
-	if listOnly {
-		return a.bundleDocument(b, "")
+	if listOnly && a.json {
+		return writeDocument(a.out, newBundleDocument(b, ""))
+	} else if listOnly {
+		return nil
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -90,29 +92,7 @@ func (a *app) bundle(ctx context.Context, state, output string, listOnly bool) e
 		_, err = fmt.Fprintf(a.out, "\nWritten: %s\n", report.Safe(output))
 		return err
 	}
-	return a.bundleDocument(b, output)
-}
-
-// bundleDocument is what --json has instead of the list; file is "" where none
-// was written.
-func (a *app) bundleDocument(b *report.Bundle, file string) error {
-	if !a.json {
-		return nil
-	}
-	type entry struct {
-		Name string `json:"name"`
-		From string `json:"from"`
-		Size int    `json:"size"`
-		Cut  bool   `json:"cut"`
-	}
-	files := []entry{}
-	for _, f := range b.Content() {
-		files = append(files, entry{f.Name, f.From, len(f.Data), f.Cut})
-	}
-	return writeDocument(a.out, map[string]any{
-		"kind": "almamigrate.support-bundle", "schema_version": "1.0", "tool": inventory.Tool{Name: "almamigrate", Version: Version},
-		"file": file, "files": files, "left_out": append([]string{}, b.Left...),
-	})
+	return writeDocument(a.out, newBundleDocument(b, output))
 }
 
 // learn tells the redactor who this host is and what its settings hide.

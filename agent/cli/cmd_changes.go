@@ -13,14 +13,6 @@ import (
 	"github.com/almamigrate/almamigrate/pkg/txn"
 )
 
-type changeRow struct {
-	ID      string    `json:"id"`
-	Created time.Time `json:"created"`
-	State   string    `json:"state"`
-	Title   string    `json:"title"`
-	Bytes   int64     `json:"bytes"`
-}
-
 func (a *app) changesCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "changes",
@@ -47,10 +39,10 @@ func (a *app) changesList() error {
 	}
 	rows := make([]changeRow, 0, len(list))
 	for _, c := range list {
-		rows = append(rows, changeRow{c.Plan.ID, c.Plan.Created, string(c.State()), c.Plan.Title, folderSize(c.Dir)})
+		rows = append(rows, newChangeRow(c))
 	}
 	if a.json {
-		return writeDocument(a.out, map[string]any{"kind": "almamigrate.changes", "schema_version": "1.0", "changes": rows})
+		return writeDocument(a.out, newChangesDocument(rows))
 	}
 	if len(rows) == 0 {
 		_, err := fmt.Fprintln(a.out, "There is no change: no migration was made on this host, or all were removed.")
@@ -74,7 +66,7 @@ func (a *app) changesShow(id string) error {
 		return err
 	}
 	if a.json {
-		return writeDocument(a.out, map[string]any{"kind": "almamigrate.change", "schema_version": "1.0", "id": id, "state": c.State(), "plan": p, "journal": c.Records})
+		return writeDocument(a.out, newChangeDocument(c, p))
 	}
 	_, _ = fmt.Fprintf(a.out, "%s: %s, %s\n\n", id, c.State(), stateTexts[string(c.State())])
 	if err := p.WriteText(a.out, true); err != nil {
@@ -187,7 +179,7 @@ func (a *app) prune(ids []string, force bool) error {
 	}
 	rows := make([]changeRow, 0, len(gone))
 	for _, c := range gone {
-		r := changeRow{c.Plan.ID, c.Plan.Created, string(c.State()), c.Plan.Title, folderSize(c.Dir)}
+		r := newChangeRow(c)
 		if err := txn.Remove(c); err != nil {
 			return err
 		}
@@ -197,7 +189,7 @@ func (a *app) prune(ids []string, force bool) error {
 		}
 	}
 	if a.json {
-		return writeDocument(a.out, map[string]any{"kind": "almamigrate.pruned", "schema_version": "1.0", "removed": rows, "kept": kept})
+		return writeDocument(a.out, newPrunedDocument(rows, kept))
 	}
 	for _, id := range kept {
 		_, _ = fmt.Fprintf(a.out, "kept %s: it holds your versions of files that the rollback replaced, in files/*/clash-*; when you have them: almamigrate changes prune %s\n", id, id)

@@ -250,7 +250,7 @@ func (a *app) judge(ctx context.Context, f *checkFlags) (*report.Check, *assess.
 		res = assess.Assess(in)
 	}
 	d := report.NewCheck(inv, res)
-	d.Tool = inventory.Tool{Name: "almamigrate", Version: Version}
+	d.Tool = thisTool()
 	d.RunID, d.Started, d.Finished = runID(), started.UTC(), time.Now().UTC()
 	return d, res, nil
 }

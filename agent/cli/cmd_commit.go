@@ -51,7 +51,7 @@ func (a *app) commit(ctx context.Context, f migrateFlags) error {
 			Hint: "reboot, then: almamigrate migrate --commit; or take it upon yourself with --without-reboot", Code: ExitFindings}
 	}
 	if f.dryRun {
-		o := e.outcome("commit", c, ExitOK)
+		o := e.outcome("almamigrate.commit", c, ExitOK)
 		o.DryRun, o.Commit = true, m
 		return e.finish(o, "Dry run: nothing was changed.\nNext: "+a.without("--dry-run"))
 	}
@@ -80,7 +80,7 @@ func (a *app) commit(ctx context.Context, f migrateFlags) error {
 	if err := removeSaved(c); err != nil {
 		return err
 	}
-	o := e.outcome("commit", c, ExitOK)
+	o := e.outcome("almamigrate.commit", c, ExitOK)
 	o.Commit = m
 	return e.finish(o, fmt.Sprintf("\nCommitted: %s. %.1f MiB are free again; there is no way back.", c.Plan.Title, float64(m.Bytes+m.Boot.Bytes)/(1<<20)))
 }
@@ -93,7 +93,7 @@ func (e *engine) commitRest(ctx context.Context, c *txn.Change, f migrateFlags) 
 		return err
 	}
 	text := "The migration " + c.Plan.ID + " is committed already."
-	o := e.outcome("commit", c, ExitOK)
+	o := e.outcome("almamigrate.commit", c, ExitOK)
 	if f.dryRun {
 		o.DryRun, o.Commit = true, m
 		return e.finish(o, text)

@@ -31,7 +31,7 @@ Without an ID it lists all findings that check can report.`,
 			opt := report.TextOptions{Color: a.colored(), Width: a.width()}
 			if len(args) == 0 {
 				if a.json {
-					return report.WriteFindingTypesJSON(a.out, assess.Catalogue())
+					return report.WriteFindingTypesJSON(a.out, thisTool(), assess.Catalogue())
 				}
 				return report.WriteFindingTypes(a.out, assess.Catalogue(), opt)
 			}
@@ -39,7 +39,7 @@ Without an ID it lists all findings that check can report.`,
 			for _, t := range assess.Catalogue() {
 				if t.ID == args[0] {
 					if a.json {
-						return report.WriteFindingTypesJSON(a.out, []assess.FindingType{t})
+						return report.WriteFindingTypesJSON(a.out, thisTool(), []assess.FindingType{t})
 					}
 					return report.WriteFindingType(a.out, t, opt)
 				}

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/almamigrate/almamigrate/agent/fleet"
-	"github.com/almamigrate/almamigrate/agent/inventory"
 	"github.com/almamigrate/almamigrate/agent/report"
 	"github.com/almamigrate/almamigrate/pkg/atomicfile"
 )
@@ -83,7 +82,7 @@ func (a *app) fleet(ctx context.Context, f fleetFlags, args []string) error {
 	}
 	a.reading.Store(true)
 	picture, err := fleet.Read(ctx, args, a.in, fleet.Options{
-		Tool: inventory.Tool{Name: "almamigrate", Version: Version}, Now: time.Now(), Stale: f.stale,
+		Tool: thisTool(), Now: time.Now(), Stale: f.stale,
 		FileNames: f.names == "file", Waves: f.waves, Canaries: f.canaries,
 	})
 	a.reading.Store(false)

@@ -73,7 +73,7 @@ func (a *app) takeInventory(ctx context.Context, cat *catalog.Catalog, opt inven
 	p := a.newProgress()
 	defer p.done()
 	p.say("reading the rpm database ...")
-	opt.Tool = inventory.Tool{Name: "almamigrate", Version: Version}
+	opt.Tool = thisTool()
 	return inventory.Take(ctx, h, cat, opt)
 }
 

@@ -160,7 +160,7 @@ func (a *app) migrate(ctx context.Context, f migrateFlags) error {
 		return err
 	}
 	if f.dryRun {
-		o := e.outcome("migrate", c, ExitOK)
+		o := e.outcome("almamigrate.migrate", c, ExitOK)
 		o.DryRun = true
 		if err := txn.Remove(c); err != nil {
 			return err
@@ -310,7 +310,7 @@ func (e *engine) run(ctx context.Context, c *txn.Change) error {
 	case err == nil:
 		return e.done(ctx, c)
 	case errors.Is(err, txn.ErrStopped) && e.interrupted() != os.Interrupt:
-		o := e.outcome("migrate", c, ExitPending)
+		o := e.outcome("almamigrate.migrate", c, ExitPending)
 		return e.finish(o, fmt.Sprintf("Stopped at a safe point: %v.\nGo on with: almamigrate migrate --resume, or back with: almamigrate rollback", err))
 	case errors.Is(err, txn.ErrState):
 		return err
@@ -323,7 +323,7 @@ func (e *engine) run(ctx context.Context, c *txn.Change) error {
 		code = ExitIncomplete
 		text = fmt.Sprintf("The migration failed: %v.\nIt could not be taken back in full: %v.\nLeft to do:\n  %s", err, rerr, strings.Join(leftToDo(c), "\n  "))
 	}
-	o := e.outcome("migrate", c, code)
+	o := e.outcome("almamigrate.migrate", c, code)
 	if len(o.Errors) == 0 {
 		o.Errors = append(o.Errors, err.Error())
 	}
@@ -357,7 +357,7 @@ func (e *engine) done(ctx context.Context, c *txn.Change) error {
 	if err != nil {
 		return fmt.Errorf("the migration is done, but cannot be verified: %w", err)
 	}
-	o := e.outcome("migrate", c, ExitOK)
+	o := e.outcome("almamigrate.migrate", c, ExitOK)
 	o.Verify = v
 	if !e.a.json {
 		if err := writeVerify(e.a.out, v); err != nil {
@@ -369,7 +369,7 @@ func (e *engine) done(ctx context.Context, c *txn.Change) error {
 		if err := e.giveUp(c); err != nil {
 			return err
 		}
-		o = e.outcome("migrate", c, ExitOK)
+		o = e.outcome("almamigrate.migrate", c, ExitOK)
 		o.Verify = v
 	}
 	if !v.OK {

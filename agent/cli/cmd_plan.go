@@ -171,7 +171,7 @@ func (a *app) makePlan(ctx context.Context, f repoFlags) (*evidence, error) {
 	}
 	in := plan.Input{
 		Scriptlets: scriptlets, Links: step.Links, Full: f.full, RollbackDepth: f.rollback,
-		Inventory: inv, Assessment: res, Catalog: cat, Major: major, Repos: repos, Tool: inventory.Tool{Name: "almamigrate", Version: Version},
+		Inventory: inv, Assessment: res, Catalog: cat, Major: major, Repos: repos, Tool: thisTool(),
 		Now: time.Now(), Free: step.Free, Mirror: a.laterMirror(cf.mirror),
 	}
 	for _, fp := range e.ring.Fingerprints() {

@@ -77,7 +77,7 @@ func (a *app) rollback(ctx context.Context, id string, f rollbackFlags) error {
 	}
 	switch s := c.State(); s {
 	case txn.StateRolledBack:
-		return e.finish(e.outcome("rollback", c, ExitOK), fmt.Sprintf("The change %s was rolled back already: nothing to do.", c.Plan.ID))
+		return e.finish(e.outcome("almamigrate.rollback", c, ExitOK), fmt.Sprintf("The change %s was rolled back already: nothing to do.", c.Plan.ID))
 	case txn.StatePlanned, txn.StateCommitted:
 		return &UserError{Msg: fmt.Sprintf("cannot roll the change %s back: it is %s", c.Plan.ID, s), Hint: "almamigrate status", Code: ExitUsage}
 	}
@@ -108,7 +108,7 @@ func (a *app) rollback(ctx context.Context, id string, f rollbackFlags) error {
 		}
 	}
 	if f.dryRun {
-		o := e.outcome("rollback", c, ExitOK)
+		o := e.outcome("almamigrate.rollback", c, ExitOK)
 		o.DryRun, o.Since = true, since
 		return e.finish(o, "Dry run: nothing was changed.\nNext: "+a.without("--dry-run"))
 	}
@@ -135,14 +135,14 @@ func (a *app) rollback(ctx context.Context, id string, f rollbackFlags) error {
 		return rerr
 	}
 	if rerr != nil {
-		o := e.outcome("rollback", c, ExitIncomplete)
+		o := e.outcome("almamigrate.rollback", c, ExitIncomplete)
 		if len(o.Errors) == 0 {
 			o.Errors = append(o.Errors, rerr.Error())
 		}
 		o.Since = since
 		return e.finish(o, fmt.Sprintf("The rollback is incomplete: %v.\n  %s\nLeft to do:\n  %s", rerr, strings.Join(c.Errors(), "\n  "), strings.Join(leftToDo(c), "\n  ")))
 	}
-	o := e.outcome("rollback", c, ExitOK)
+	o := e.outcome("almamigrate.rollback", c, ExitOK)
 	o.Since = since
 	text := fmt.Sprintf("Rolled back: the host is what it was before change %s.", c.Plan.ID)
 	if step.RebootRequired(c) {

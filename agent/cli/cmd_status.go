@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/almamigrate/almamigrate/agent/inventory"
 	"github.com/almamigrate/almamigrate/agent/report"
 	"github.com/almamigrate/almamigrate/agent/step"
 	"github.com/almamigrate/almamigrate/pkg/filelock"
@@ -21,21 +20,19 @@ import (
 
 // statusDocument is what status tells.
 type statusDocument struct {
-	Kind           string         `json:"kind"`
-	SchemaVersion  string         `json:"schema_version"`
-	Tool           inventory.Tool `json:"tool"`
-	State          string         `json:"state"` // nothing, planned, running, pending, rolling, done, rolled-back, incomplete, committed
-	Change         string         `json:"change,omitempty"`
-	Title          string         `json:"title,omitempty"`
-	Created        *time.Time     `json:"created,omitempty"`
-	Done           int            `json:"steps_done"`
-	Total          int            `json:"steps"`
-	At             string         `json:"at,omitempty"` // the step under way or next
-	Bytes          int64          `json:"bytes"`        // that the way back takes on disk
-	RebootRequired bool           `json:"reboot_required"`
-	PID            int            `json:"pid,omitempty"` // of the run that is at work
-	Errors         []string       `json:"errors"`
-	Next           []string       `json:"next"` // commands
+	header
+	State          string     `json:"state"` // nothing, planned, running, pending, rolling, done, rolled-back, incomplete, committed
+	Change         string     `json:"change,omitempty"`
+	Title          string     `json:"title,omitempty"`
+	Created        *time.Time `json:"created,omitempty"`
+	Done           int        `json:"steps_done"`
+	Total          int        `json:"steps"`
+	At             string     `json:"at,omitempty"` // the step under way or next
+	Bytes          int64      `json:"bytes"`        // that the folder of the change takes
+	RebootRequired bool       `json:"reboot_required"`
+	PID            int        `json:"pid,omitempty"` // of the run that is at work
+	Errors         []string   `json:"errors"`
+	Next           []string   `json:"next"` // commands
 }
 
 func (a *app) statusCommand() *cobra.Command {
@@ -85,8 +82,7 @@ func (a *app) watch(ctx context.Context, dir runFolder) error {
 }
 
 func (a *app) status(ctx context.Context, reboot bool) error {
-	d := statusDocument{Kind: "almamigrate.status", SchemaVersion: "1.0", Tool: inventory.Tool{Name: "almamigrate", Version: Version},
-		State: "nothing", Errors: []string{}, Next: []string{}}
+	d := statusDocument{header: newHeader("almamigrate.status"), State: "nothing", Errors: []string{}, Next: []string{}}
 	list, err := listChanges()
 	if err != nil {
 		return err

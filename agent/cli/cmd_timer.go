@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -226,16 +225,7 @@ func job(ctx context.Context, what string, begin func(chan<- string) error) erro
 
 func (a *app) timerWrite(s timerState, head string, files []string) error {
 	if a.json {
-		data, err := json.MarshalIndent(struct {
-			Kind          string `json:"kind"`
-			SchemaVersion string `json:"schema_version"`
-			timerState
-		}{"almamigrate.timer", report.SchemaVersion, s}, "", "  ")
-		if err != nil {
-			return err
-		}
-		_, err = a.out.Write(append(data, '\n'))
-		return err
+		return writeDocument(a.out, newTimerDocument(s))
 	}
 	var b strings.Builder
 	b.WriteString(head + "\n")

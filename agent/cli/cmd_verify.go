@@ -17,13 +17,6 @@ import (
 	"github.com/almamigrate/almamigrate/pkg/txn"
 )
 
-type verifyDocument struct {
-	Kind          string         `json:"kind"`
-	SchemaVersion string         `json:"schema_version"`
-	Tool          inventory.Tool `json:"tool"`
-	*verify.Report
-}
-
 func (a *app) verifyCommand() *cobra.Command {
 	var f checkFlags
 	c := &cobra.Command{
@@ -58,7 +51,7 @@ are not do not change the exit code.`,
 				return err
 			}
 			if a.json {
-				err = writeDocument(a.out, verifyDocument{"almamigrate.verify", "1.0", inventory.Tool{Name: "almamigrate", Version: Version}, r})
+				err = writeDocument(a.out, newVerifyDocument(r))
 			} else {
 				err = writeVerified(a.out, c.Plan.Title, r)
 			}

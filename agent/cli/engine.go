@@ -14,7 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/almamigrate/almamigrate/agent/inventory"
 	"github.com/almamigrate/almamigrate/agent/report"
 	"github.com/almamigrate/almamigrate/agent/step"
 	"github.com/almamigrate/almamigrate/pkg/atomicfile"
@@ -67,16 +66,7 @@ func (a *app) newEngine(ctx context.Context, progressFD int) (*engine, context.C
 		e.events = f
 		e.unlock = append(e.unlock, func() { _ = f.Close() })
 	}
-	e.env = &step.Env{
-		Progress: func(s string) { e.tell(map[string]any{"event": "progress", "text": s}, "      "+s) },
-		Package: func(p step.PackageProgress) {
-			text := p.Action + " " + p.Package
-			if p.N <= p.Of {
-				text += fmt.Sprintf(" (%d of %d)", p.N, p.Of)
-			}
-			e.tell(map[string]any{"event": "progress", "text": text, "action": p.Action, "package": p.Package, "n": p.N, "of": p.Of}, "      "+text)
-		},
-	}
+	e.env = e.watched()
 	// The steps see the end of this context between two of them only.
 	ctx, e.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	ch := make(chan os.Signal, 4)
@@ -99,6 +89,20 @@ func (a *app) newEngine(ctx context.Context, progressFD int) (*engine, context.C
 		}
 	}()
 	return e, ctx, nil
+}
+
+// watched is an environment whose steps tell how far they are.
+func (e *engine) watched() *step.Env {
+	return &step.Env{
+		Progress: func(s string) { e.tell(map[string]any{"event": "progress", "text": s}, "      "+s) },
+		Package: func(p step.PackageProgress) {
+			text := p.Action + " " + p.Package
+			if p.N <= p.Of {
+				text += fmt.Sprintf(" (%d of %d)", p.N, p.Of)
+			}
+			e.tell(map[string]any{"event": "progress", "text": text, "action": p.Action, "package": p.Package, "n": p.N, "of": p.Of}, "      "+text)
+		},
+	}
 }
 
 // close gives the locks back. A second call does nothing.
@@ -221,27 +225,25 @@ func pendingChange() (*txn.Change, error) {
 	return nil, nil
 }
 
-// outcome is the document of migrate and rollback.
+// outcome is the document of migrate, of its --commit, and of rollback.
 type outcome struct {
-	Kind          string         `json:"kind"`
-	SchemaVersion string         `json:"schema_version"`
-	Tool          inventory.Tool `json:"tool"`
-	Change        string         `json:"change"`
-	State         string         `json:"state"`
-	DryRun        bool           `json:"dry_run"`
-	Code          int            `json:"exit_code"`
-	Started       time.Time      `json:"started"`
-	Finished      time.Time      `json:"finished"`
-	Errors        []string       `json:"errors"`
-	Commands      []string       `json:"commands"` // left to a human
-	Verify        any            `json:"verify,omitempty"`
-	Since         any            `json:"since,omitempty"`
-	Commit        any            `json:"commit,omitempty"` // what was removed, or would be
+	header
+	Change   string    `json:"change"`
+	State    string    `json:"state"`
+	DryRun   bool      `json:"dry_run"`
+	Code     int       `json:"exit_code"`
+	Started  time.Time `json:"started"`
+	Finished time.Time `json:"finished"`
+	Errors   []string  `json:"errors"`
+	Commands []string  `json:"commands"` // left to a human
+	Verify   any       `json:"verify,omitempty"`
+	Since    any       `json:"since,omitempty"`
+	Commit   any       `json:"commit,omitempty"` // what was removed, or would be
 }
 
 func (e *engine) outcome(kind string, c *txn.Change, code int) *outcome {
 	o := &outcome{
-		Kind: "almamigrate." + kind, SchemaVersion: "1.0", Tool: inventory.Tool{Name: "almamigrate", Version: Version}, Code: code,
+		header: newHeader(kind), Code: code,
 		Started: e.started.UTC(), Finished: time.Now().UTC(), Errors: []string{}, Commands: []string{},
 	}
 	if c != nil {
@@ -265,16 +267,6 @@ func (e *engine) finish(o *outcome, text string) error {
 	}
 	if o.Code != ExitOK {
 		return &finished{o.Code}
-	}
-	return nil
-}
-
-func writeDocument(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", " ")
-	if err := enc.Encode(v); err != nil {
-		return fmt.Errorf("cannot write the result: %w", err)
 	}
 	return nil
 }

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/almamigrate/almamigrate/agent/assess"
-	"github.com/almamigrate/almamigrate/agent/inventory"
 	"github.com/almamigrate/almamigrate/agent/report"
 	"github.com/almamigrate/almamigrate/agent/report/sink"
 	"github.com/almamigrate/almamigrate/pkg/filelock"
@@ -82,7 +81,7 @@ func (a *app) makeReport(ctx context.Context, f reportFlags) (*report.Report, in
 		return nil, 0, err
 	}
 	r := report.NewReport(nil, &report.Failure{Code: ue.Code, Message: ue.Error(), Hint: ue.Hint})
-	r.Tool = inventory.Tool{Name: "almamigrate", Version: Version}
+	r.Tool = thisTool()
 	r.RunID, r.Started, r.Finished = runID(), started, time.Now().UTC()
 	r.Host.Name, _ = os.Hostname()
 	r.Host.Root, r.Host.Live = "/", true

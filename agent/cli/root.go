@@ -20,7 +20,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/almamigrate/almamigrate/agent/config"
-	"github.com/almamigrate/almamigrate/agent/inventory"
 	"github.com/almamigrate/almamigrate/agent/report"
 )
 
@@ -141,7 +140,7 @@ func (a *app) fail(cmd *cobra.Command, err error) int {
 			name = cmd.CommandPath()
 		}
 		if werr := report.WriteError(a.out, report.Error{
-			Tool: inventory.Tool{Name: "almamigrate", Version: Version}, Command: name,
+			Tool: thisTool(), Command: name,
 			Code: ue.Code, Message: ue.Error(), Hint: ue.Hint,
 		}); werr == nil {
 			return ue.Code

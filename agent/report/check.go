@@ -105,12 +105,13 @@ func WriteError(w io.Writer, e Error) error {
 }
 
 // WriteFindingTypesJSON writes what explain tells as a document.
-func WriteFindingTypesJSON(w io.Writer, types []assess.FindingType) error {
+func WriteFindingTypesJSON(w io.Writer, tool inventory.Tool, types []assess.FindingType) error {
 	return writeJSON(w, struct {
 		Kind          string               `json:"kind"`
 		SchemaVersion string               `json:"schema_version"`
+		Tool          inventory.Tool       `json:"tool"`
 		Findings      []assess.FindingType `json:"findings"`
-	}{FindingsKind, SchemaVersion, types})
+	}{FindingsKind, SchemaVersion, tool, types})
 }
 
 // WriteDocument writes a document of another room as all documents are

@@ -21,6 +21,7 @@ import (
 	"github.com/almamigrate/almamigrate/agent/report"
 	"github.com/almamigrate/almamigrate/pkg/rpmver"
 	"github.com/almamigrate/almamigrate/test/realdata"
+	"github.com/almamigrate/almamigrate/test/schemas"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -275,11 +276,11 @@ func TestExplain(t *testing.T) {
 		}
 	}
 	b.Reset()
-	if err := report.WriteFindingTypesJSON(&b, []assess.FindingType{ft}); err != nil {
+	if err := report.WriteFindingTypesJSON(&b, inventory.Tool{Name: "almamigrate", Version: "1.0"}, []assess.FindingType{ft}); err != nil {
 		t.Fatal(err)
 	}
-	if !json.Valid(b.Bytes()) {
-		t.Error(b.String())
+	if err := schemas.Validate(t, "findings-1.0", b.Bytes()); err != nil {
+		t.Errorf("%v\n%s", err, b.String())
 	}
 }
 

@@ -4,15 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
-
-	"github.com/almamigrate/almamigrate/test/realdata"
+	"github.com/almamigrate/almamigrate/test/schemas"
 )
 
 // full are the flags of a full migration. The hosts of EL8 have a module stream
@@ -89,17 +86,9 @@ func exceptions(distro string) func(string) string {
 }
 
 // valid demands that a document is what its schema says.
-func valid(t *testing.T, name, document string) {
+func valid(t testing.TB, name, document string) {
 	t.Helper()
-	schema, err := jsonschema.NewCompiler().Compile(filepath.Join(realdata.ProjectRoot(t), "packaging/schema", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(document))
-	if err == nil {
-		err = schema.Validate(doc)
-	}
-	if err != nil {
+	if err := schemas.Validate(t, strings.TrimSuffix(name, ".json"), []byte(document)); err != nil {
 		t.Errorf("%s: %v", name, err)
 	}
 }

@@ -120,6 +120,7 @@ func TestRollbackAfterUpdates(t *testing.T) {
 		N, Of                  int
 	}
 	for l := range strings.Lines(events) {
+		valid(t, "progress-1.0.json", l)
 		if strings.Contains(l, `"action":"installing"`) {
 			if err := json.Unmarshal([]byte(l), &last); err != nil {
 				t.Fatal(err)

@@ -289,7 +289,7 @@ func (h *Host) installed(version string) {
 		"/usr/share/man/man8/almamigrate.8.gz", "/usr/share/man/man8/almamigrate-migrate.8.gz", "/usr/share/man/man5/almamigrate.conf.5.gz",
 		"/usr/share/bash-completion/completions/almamigrate", "/usr/share/zsh/site-functions/_almamigrate", "/usr/share/fish/vendor_completions.d/almamigrate.fish",
 		"/etc/almamigrate/almamigrate.conf", "/etc/almamigrate/conf.d", "/etc/almamigrate/catalog.d", "/etc/logrotate.d/almamigrate",
-		"/usr/share/almamigrate/schema/check-1.0.json", "/usr/share/almamigrate/almamigrate.cdx.json",
+		"/usr/share/almamigrate/schema/check-1.0.json", "/usr/share/almamigrate/schema/verify-1.0.json", "/usr/share/almamigrate/almamigrate.cdx.json",
 		"/usr/share/doc/almamigrate/README.md", "/usr/share/licenses/almamigrate/LICENSE", "/usr/share/licenses/almamigrate/third-party/go/LICENSE",
 		"/var/lib/almamigrate", "/var/log/almamigrate", "/var/cache/almamigrate",
 	} {

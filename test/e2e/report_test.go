@@ -307,6 +307,7 @@ func (b *BootedHost) timer() {
 	b.Must("rm", "-r", "/run/systemd/system/almamigrate-report.timer.d")
 	b.Must("systemctl", "daemon-reload")
 	b.Must("sh", "-c", "while systemctl is-active -q almamigrate-report.service || [ $(systemctl show -P ActiveState almamigrate-report.service) = activating ]; do sleep 0.1; done")
+	valid(t, "timer-1.0.json", b.Must("almamigrate", "timer", "status", "--json"))
 	if out := b.Must("almamigrate", "timer", "status"); !strings.Contains(out, "the last run left a report") {
 		t.Errorf("status after a run: %s", out)
 	}

@@ -126,6 +126,7 @@ func TestSecurityVerify(t *testing.T) {
 	}
 	h.code(0, full("-y")...)
 	r := h.code(0, "verify", "--security", "--json")
+	valid(t, "verify-1.0.json", r.Stdout)
 	var v struct {
 		Checks   []struct{ ID, Level, Text string }
 		Security *assess.SecuritySince

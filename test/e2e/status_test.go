@@ -94,11 +94,16 @@ func TestStatus(t *testing.T) {
 			t.Errorf("changes show: no %q in\n%s", want, r.Stdout)
 		}
 	}
+	valid(t, "change-1.0.json", h.code(0, "changes", "show", "--json", id).Stdout)
+	valid(t, "changes-1.0.json", h.code(0, "changes", "list", "--json").Stdout)
+	valid(t, "verify-1.0.json", h.code(0, "verify", "--json").Stdout)
 	if r := h.code(2, "changes", "prune", id); !strings.Contains(r.Stderr, "could not be taken back") || !strings.Contains(r.Stderr, "prune --force "+id) {
 		t.Errorf("changes prune: %s", r.Stderr)
 	}
 	var pruned struct{ Removed []struct{ State string } }
-	if err := json.Unmarshal([]byte(h.code(0, "changes", "prune", "--json", h.change(t, "rolled-back")).Stdout), &pruned); err != nil || len(pruned.Removed) != 1 || pruned.Removed[0].State != "rolled-back" {
+	gone := h.code(0, "changes", "prune", "--json", h.change(t, "rolled-back")).Stdout
+	valid(t, "pruned-1.0.json", gone)
+	if err := json.Unmarshal([]byte(gone), &pruned); err != nil || len(pruned.Removed) != 1 || pruned.Removed[0].State != "rolled-back" {
 		t.Errorf("changes prune: %v %+v", err, pruned)
 	}
 	if r := h.code(0, "changes", "prune"); !strings.Contains(r.Stdout, "can still be taken back") {
