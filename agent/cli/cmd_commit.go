@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -77,7 +76,7 @@ func (a *app) commit(ctx context.Context, f migrateFlags) error {
 	if err := e.env.Commit(run, c, m); err != nil {
 		return err
 	}
-	if err := removeSaved(c); err != nil {
+	if err := step.ForgetSaved(c); err != nil {
 		return err
 	}
 	o := e.outcome("almamigrate.commit", c, ExitOK)
@@ -108,34 +107,21 @@ func (e *engine) commitRest(ctx context.Context, c *txn.Change, f migrateFlags) 
 	} else if len(m.Boot.Entries)+len(m.Boot.Files)+len(m.Kernels) > 0 {
 		text += " What the old distribution boots by stays until the host has booted AlmaLinux's kernel: " + report.Safe(m.Unproven) + "."
 	}
-	if err := removeSaved(c); err != nil {
+	if err := step.ForgetSaved(c); err != nil {
 		return err
 	}
 	return e.finish(o, text)
 }
 
-// removeSaved removes what a committed change needed for its way back.
-func removeSaved(c *txn.Change) error {
-	if err := step.GiveRoom(c); err != nil {
-		return err
-	}
-	for _, d := range []string{"rpms", "files"} {
-		if err := os.RemoveAll(filepath.Join(c.Dir, d)); err != nil {
-			return fmt.Errorf("the migration is committed, but what was saved cannot be removed: %w", err)
-		}
-	}
-	return nil
-}
-
 func commitText(m *step.Commitment) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Commit of %s (change %s). Afterwards \"almamigrate rollback\" is not possible any more.\n\n", report.Safe(m.Title), m.Change)
-	fmt.Fprintf(&b, "  removed: the saved packages and files, %.1f MiB in %s\n", float64(m.Bytes)/(1<<20), filepath.Join(changesDir, m.Change))
+	fmt.Fprintf(&b, "  removed: what was saved for the way back, %.1f MiB in %s\n", float64(m.Bytes)/(1<<20), filepath.Join(changesDir, m.Change))
 	for _, x := range m.Boot.Entries {
 		fmt.Fprintf(&b, "  removed: the firmware's boot entry %s\n", report.Safe(x))
 	}
 	if n := len(m.Boot.Files); n > 0 {
-		fmt.Fprintf(&b, "  removed: %d files of the old boot loader, %.1f MiB in %s\n", n, float64(m.Boot.Bytes)/(1<<20), report.Safe(filepath.Dir(m.Boot.Files[0])))
+		fmt.Fprintf(&b, "  removed: %s of the old boot loader, %.1f MiB in %s\n", count(n, "file"), float64(m.Boot.Bytes)/(1<<20), report.Safe(filepath.Dir(m.Boot.Files[0])))
 	}
 	for _, k := range m.Kernels {
 		fmt.Fprintf(&b, "  removed: %s\n", report.Safe(k))

@@ -410,7 +410,7 @@ func (e *engine) giveUp(c *txn.Change) error {
 	if err := e.runner(c).Commit(); err != nil {
 		return err
 	}
-	return removeSaved(c)
+	return step.ForgetSaved(c)
 }
 
 // resumable tells whether there is an interrupted migration to go on with.

@@ -28,7 +28,7 @@ type statusDocument struct {
 	Done           int        `json:"steps_done"`
 	Total          int        `json:"steps"`
 	At             string     `json:"at,omitempty"` // the step under way or next
-	Bytes          int64      `json:"bytes"`        // that the folder of the change takes
+	Bytes          int64      `json:"bytes"`        // saved for the way back; where there is none, all that the folder takes
 	RebootRequired bool       `json:"reboot_required"`
 	PID            int        `json:"pid,omitempty"` // of the run that is at work
 	Errors         []string   `json:"errors"`
@@ -143,7 +143,12 @@ func (d *statusDocument) of(c *txn.Change) int {
 	if at < d.Total {
 		d.At = c.Plan.Steps[at].Name
 	}
-	d.Bytes = folderSize(c.Dir)
+	switch c.State() {
+	case txn.StatePlanned, txn.StateRolledBack, txn.StateCommitted: // no way back
+		d.Bytes = folderSize(c.Dir)
+	default:
+		d.Bytes = step.SavedBytes(c)
+	}
 	d.RebootRequired = step.RebootRequired(c)
 	d.Errors = append(d.Errors, c.Errors()...)
 	switch c.State() {

@@ -162,7 +162,7 @@ func BootProblems(c *txn.Change) (problems []string, def string, err error) {
 type Commitment struct {
 	Change  string   `json:"change"`
 	Title   string   `json:"title"`
-	Bytes   int64    `json:"bytes"`   // of what was saved to go back
+	Bytes   int64    `json:"bytes"`   // see SavedBytes
 	Boot    OldBoot  `json:"boot"`    // of the old boot loader
 	Kernels []string `json:"kernels"` // packages of the old distribution's kernels
 	Running string   `json:"running_kernel"`
@@ -178,17 +178,7 @@ func (e *Env) Commitment(c *txn.Change, kernels bool) (*Commitment, error) {
 		return nil, err
 	}
 	m := &Commitment{Change: c.Plan.ID, Title: c.Plan.Title, Kernels: []string{}, Running: RunningKernel()}
-	for _, d := range []string{"rpms", "files"} {
-		_ = filepath.WalkDir(filepath.Join(c.Dir, d), func(_ string, d os.DirEntry, err error) error {
-			if err != nil {
-				return nil
-			}
-			if i, err := d.Info(); err == nil && i.Mode().IsRegular() {
-				m.Bytes += i.Size()
-			}
-			return nil
-		})
-	}
+	m.Bytes = SavedBytes(c)
 	if m.Boot, err = FindOldBoot(c); err != nil {
 		return nil, err
 	}

@@ -117,6 +117,19 @@ func TestStatus(t *testing.T) {
 	h.code(0, "rollback", "-y", "-q")
 
 	h.code(0, "migrate", "-y", "-q")
+	// What is saved is as large for status as for the commit that frees it.
+	var told struct {
+		Bytes  int64
+		Commit struct{ Bytes int64 }
+	}
+	for _, args := range [][]string{{"status", "--json"}, {"migrate", "--commit", "--dry-run", "--without-reboot", "--json"}} {
+		if err := json.Unmarshal([]byte(h.code(0, args...).Stdout), &told); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if told.Bytes == 0 || told.Bytes != told.Commit.Bytes {
+		t.Errorf("saved: status %d bytes, commit %d", told.Bytes, told.Commit.Bytes)
+	}
 	h.code(0, "migrate", "--commit", "-y", "--accept-no-rollback", "--without-reboot")
 	h.tells(t, 0, "committed", "cannot be taken back any more", "kept as a record"+size)
 }
