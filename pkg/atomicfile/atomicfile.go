@@ -55,7 +55,7 @@ func Create(path string, mode fs.FileMode, opts ...Option) (*File, error) {
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), "."+base+".*.tmp")
 	if err != nil {
-		return nil, fmt.Errorf("cannot replace %s: %w", path, err)
+		return nil, fmt.Errorf("cannot write %s: %w", path, cause(err))
 	}
 	f.tmp = tmp
 	if err := f.attributes(mode); err != nil {
@@ -65,11 +65,25 @@ func Create(path string, mode fs.FileMode, opts ...Option) (*File, error) {
 	return f, nil
 }
 
+// cause is an error without the name of the temporary file, which nobody asked
+// for and which is gone when the message is read.
+func cause(err error) error {
+	var p *fs.PathError
+	var l *os.LinkError
+	switch {
+	case errors.As(err, &p):
+		return p.Err
+	case errors.As(err, &l):
+		return l.Err
+	}
+	return err
+}
+
 func (f *File) attributes(mode fs.FileMode) error {
 	old, err := os.Lstat(f.path)
 	if f.opts&Keep == 0 || errors.Is(err, fs.ErrNotExist) {
 		if err := f.tmp.Chmod(mode); err != nil {
-			return fmt.Errorf("cannot set the mode of %s: %w", f.path, err)
+			return fmt.Errorf("cannot set the mode of %s: %w", f.path, cause(err))
 		}
 		return nil
 	}
@@ -87,12 +101,12 @@ func (f *File) attributes(mode fs.FileMode) error {
 		}
 		if now.Uid != st.Uid || now.Gid != st.Gid {
 			if err := f.tmp.Chown(int(st.Uid), int(st.Gid)); err != nil {
-				return fmt.Errorf("cannot keep owner %d:%d of %s: %w", st.Uid, st.Gid, f.path, err)
+				return fmt.Errorf("cannot keep owner %d:%d of %s: %w", st.Uid, st.Gid, f.path, cause(err))
 			}
 		}
 	}
 	if err := f.tmp.Chmod(old.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)); err != nil {
-		return fmt.Errorf("cannot keep the mode of %s: %w", f.path, err)
+		return fmt.Errorf("cannot keep the mode of %s: %w", f.path, cause(err))
 	}
 	if err := copyXattrs(f.path, int(f.tmp.Fd())); err != nil {
 		return fmt.Errorf("cannot keep the extended attributes of %s: %w", f.path, err)
@@ -107,7 +121,7 @@ func (f *File) Name() string { return f.tmp.Name() }
 func (f *File) Write(p []byte) (int, error) {
 	n, err := f.tmp.Write(p)
 	if err != nil && f.err == nil {
-		f.err = fmt.Errorf("cannot write %s: %w", f.path, err)
+		f.err = fmt.Errorf("cannot write %s: %w", f.path, cause(err))
 	}
 	return n, err
 }
@@ -135,14 +149,14 @@ func (f *File) Commit() error {
 	}
 	if f.opts&NoSync == 0 {
 		if err := f.tmp.Sync(); err != nil {
-			return fmt.Errorf("cannot write %s: %w", f.path, err)
+			return fmt.Errorf("cannot write %s: %w", f.path, cause(err))
 		}
 	}
 	if err := f.tmp.Close(); err != nil { // NFS and quotas report a full disk only here
-		return fmt.Errorf("cannot write %s: %w", f.path, err)
+		return fmt.Errorf("cannot write %s: %w", f.path, cause(err))
 	}
 	if err := os.Rename(f.tmp.Name(), f.path); err != nil {
-		return fmt.Errorf("cannot replace %s: %w", f.path, err)
+		return fmt.Errorf("cannot replace %s: %w", f.path, cause(err))
 	}
 	f.done = true
 	if f.opts&NoSync != 0 {

@@ -36,6 +36,32 @@ func names(t *testing.T, dir string) []string {
 	return out
 }
 
+// A message names the file that was asked for, not the temporary one.
+func TestErrorsNameTheFile(t *testing.T) {
+	dir := t.TempDir()
+	gone, folder := filepath.Join(dir, "no", "f.json"), filepath.Join(dir, "folder")
+	if err := os.MkdirAll(filepath.Join(folder, "full"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]error{gone: fs.ErrNotExist, filepath.Join("/proc", "f.json"): nil, folder: nil} {
+		err := atomicfile.Write(path, []byte("x"), 0o644)
+		if err == nil || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), ".tmp") || want != nil && !errors.Is(err, want) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	// somebody cleans up meanwhile
+	f, err := atomicfile.Create(filepath.Join(dir, "big"), 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Commit(); !errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), ".tmp") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestWrite(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f.repo")
