@@ -13,6 +13,7 @@ type pageSecurity struct {
 	SecuritySays []string
 	SecurityRows []pageSecurityRow
 	Advisories   []pageAdvisories
+	Reopened     []pageReopened
 	Notable      []assess.OriginNote
 	VendorRepos  []string
 }
@@ -26,6 +27,13 @@ type pageAdvisories struct {
 	Title, Says string
 	Open        bool
 	List        []assess.AdvisoryResult
+}
+
+// pageReopened is a row of what would open again: packages of one source, as a
+// rule, with the CVEs of each of them.
+type pageReopened struct {
+	First assess.Reopened
+	Same  []assess.Reopened // the others, each with its own version after the move
 }
 
 // openRows is how many rows a table of advisories may have and still be shown
@@ -42,6 +50,9 @@ func newPageSecurity(c *Check) pageSecurity {
 			if v != "none" || r.Closed+r.Open > 0 {
 				p.SecurityRows = append(p.SecurityRows, r)
 			}
+		}
+		for _, g := range sameReopened(s.Reopened) {
+			p.Reopened = append(p.Reopened, pageReopened{g[0], g[1:]})
 		}
 		closed, others := splitSecurity(s.Closed)
 		open, othersOpen := splitSecurity(s.Open)

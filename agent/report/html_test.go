@@ -53,6 +53,25 @@ func TestPageAccessibility(t *testing.T) {
 	}
 }
 
+// The CVEs of a kernel are there once, not for each of its packages, all of
+// which have a row.
+func TestPageReopened(t *testing.T) {
+	r, _ := sampleReport()
+	many := []string{"CVE-2026-10100", "CVE-2026-10101"}
+	for _, n := range []string{"kernel", "kernel-core", "kernel-modules"} {
+		r.Security.Reopened = append(r.Security.Reopened, assess.Reopened{NEVRA: n + "-4-9.el8.x86_64", After: n + "-4-8.el8.x86_64", CVEs: many})
+	}
+	page := html(t, r, nil)
+	if n := strings.Count(page, "CVE-2026-10101"); n != 1 {
+		t.Errorf("the CVE is there %d times", n)
+	}
+	for _, want := range []string{"foo-1.1-3.el8.x86_64", ">kernel-4-9.el8.x86_64<", ">kernel-core-4-9.el8.x86_64</th><td class=\"mono\">kernel-core-4-8.el8.x86_64</td><td>the same</td>", ">kernel-modules-4-8.el8.x86_64<", "CVE-2026-7<"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("%q is missing", want)
+		}
+	}
+}
+
 func TestPageContrast(t *testing.T) {
 	pagecheck.Contrast(t, html(t, report.NewReport(sample(), nil), nil))
 }
