@@ -136,7 +136,7 @@ func (j *kernelJudge) supplied(r *ModuleResult, c *candidate, why string) {
 	if s, _ := j.t.fits(c); s == nil {
 		r.Reason += "; its metadata does not tell whether it fits this kernel"
 	} else if n := len(s.Unverified); n > 0 {
-		r.Reason += fmt.Sprintf("; %d of its %d imports are on no list", n, s.Total)
+		r.Reason += fmt.Sprintf("; %d of its %s %s on no list", n, plural(s.Total, "import"), verb(n, "is", "are"))
 	}
 }
 
@@ -308,7 +308,7 @@ func (j *kernelJudge) outOfTree(r *ModuleResult, m *inventory.KernelModule) {
 		r.Reason = fmt.Sprintf("%d of %d imported symbols met; the others are not on the list of protected symbols", s.Met, s.Total)
 	default:
 		r.Verdict = ModuleCompatible
-		r.Reason = fmt.Sprintf("all %d imported symbols met", s.Total)
+		r.Reason = verb(s.Total, "", "all ") + plural(s.Total, "imported symbol") + " met"
 		if !crcs {
 			r.Reason = "built for this very kernel"
 		}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/almamigrate/almamigrate/agent/assess"
 	"github.com/almamigrate/almamigrate/agent/report"
 	"github.com/almamigrate/almamigrate/pkg/atomicfile"
 )
@@ -159,8 +158,7 @@ func writeSummary(w io.Writer, r *report.Report, path, html string) error {
 			line("next", "%s", r.Failure.Hint)
 		}
 	} else {
-		fmt.Fprintf(&b, "%s: %s, %s, %s, %d packages judged\n", report.Safe(r.Summary.Target), r.Verdict,
-			count(r.Summary.Findings[assess.Blocker], "blocker"), count(r.Summary.Findings[assess.Warning], "warning"), r.Summary.Total)
+		fmt.Fprintf(&b, "%s\n", report.Safe(r.Headline()))
 		for _, f := range r.Blockers() {
 			line("blocker", "%s: %s", f.ID, f.Title)
 		}
@@ -170,7 +168,7 @@ func writeSummary(w io.Writer, r *report.Report, path, html string) error {
 	}
 	if c := r.Changes; c != nil {
 		came, went := c.Blockers()
-		line("since", "%s: %d blockers new, %d gone; %s changed", c.Since.Format("2006-01-02 15:04 MST"), came, went, count(len(c.Packages), "package"))
+		line("since", "%s: %s new, %d gone; %s changed", c.Since.Format("2006-01-02 15:04 MST"), count(came, "blocker"), went, count(len(c.Packages), "package"))
 		if s := c.Security; s != nil && len(s.New)+len(s.Gone) > 0 {
 			line("", "advisories that apply to this host: %d new, %d gone", len(s.New), len(s.Gone))
 		}

@@ -149,7 +149,7 @@ func (a *app) rollback(ctx context.Context, id string, f rollbackFlags) error {
 		text += "\nNext: reboot; the kernel that runs is not installed any more."
 	}
 	if len(since.Clashes) > 0 {
-		text += fmt.Sprintf("\nYour versions of %d files are kept in %s/files/*/clash-*.", len(since.Clashes), c.Dir)
+		text += "\n" + keptText(len(since.Clashes), c.Dir)
 	}
 	return e.finish(o, text)
 }
@@ -170,6 +170,25 @@ func onlyLast(c *txn.Change) error {
 		}
 	}
 	return nil
+}
+
+// keptText says where what somebody wrote is, of files that a rollback replaced.
+func keptText(n int, dir string) string {
+	if n == 1 {
+		return fmt.Sprintf("Your version of 1 file is kept: %s/files/*/clash-*.", dir)
+	}
+	return fmt.Sprintf("Your versions of %d files are kept: %s/files/*/clash-*.", n, dir)
+}
+
+// backText says what a rollback does, in numbers.
+func backText(back, gone, files int) string {
+	is := func(n int, one, more string) string {
+		if n == 1 {
+			return one
+		}
+		return more
+	}
+	return fmt.Sprintf("  %s %s back, %d of AlmaLinux's %s, %s %s put back\n", count(back, "package"), is(back, "comes", "come"), gone, is(gone, "goes", "go"), count(files, "file"), is(files, "is", "are"))
 }
 
 // since is what became of the host after a migration.
@@ -279,7 +298,7 @@ func (s *since) write(w io.Writer, c *txn.Change) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Rolling back change %s: %s (state: %s)\n", c.Plan.ID, report.Safe(c.Plan.Title), c.State())
 	if p, err := step.Plan(c); err == nil {
-		fmt.Fprintf(&b, "  %d packages come back, %d of AlmaLinux's go, %d files are put back\n", len(p.Leaving), len(p.Coming), s.Restored)
+		b.WriteString(backText(len(p.Leaving), len(p.Coming), s.Restored))
 	}
 	for _, l := range []struct {
 		title string

@@ -98,3 +98,17 @@ func TestExamples(t *testing.T) {
 		t.Errorf("only %d commands", n)
 	}
 }
+
+// One is one, not "1 files".
+func TestRollbackCounts(t *testing.T) {
+	for _, tc := range []struct{ got, want string }{
+		{keptText(1, "/d"), "Your version of 1 file is kept: /d/files/*/clash-*."},
+		{keptText(2, "/d"), "Your versions of 2 files are kept: /d/files/*/clash-*."},
+		{backText(1, 1, 1), "  1 package comes back, 1 of AlmaLinux's goes, 1 file is put back\n"},
+		{backText(2, 3, 0), "  2 packages come back, 3 of AlmaLinux's go, 0 files are put back\n"},
+	} {
+		if tc.got != tc.want {
+			t.Errorf("%q, want %q", tc.got, tc.want)
+		}
+	}
+}

@@ -104,7 +104,7 @@ func (f *Fleet) WriteInventory(w io.Writer, yaml bool) (left []string, err error
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# Waves of a rollout, by almamigrate fleet on %s.\n# %s\n", f.Generated.Format(time.RFC3339), report.Safe(f.Headline()))
 	if len(left) > 0 {
-		fmt.Fprintf(&b, "# Left out, as their names are not host names: %d hosts.\n", len(left))
+		fmt.Fprintf(&b, "# Left out, with names that are no host names: %s.\n", count(len(left), "host"))
 	}
 	if yaml {
 		put := func(indent string, g group) {

@@ -22,10 +22,10 @@ func (c *Check) applications(p *page) {
 	}
 	p.line("")
 	p.line(p.color(bold, "Applications"))
-	p.wrap("  ", 4, fmt.Sprintf("%d files looked into in packages of others, %s, units and processes; %d programs need no library, %d are for other processors",
-		c.ABI.Looked, strings.Join(c.ABI.Folders, ", "), c.ABI.Static, c.ABI.Foreign))
+	p.wrap("  ", 4, fmt.Sprintf("%s looked into in packages of others, %s, units and processes; %s no library, %d %s for other processors",
+		counted(c.ABI.Looked, "file"), strings.Join(c.ABI.Folders, ", "), counted(c.ABI.Static, "program")+plural(c.ABI.Static, " needs", " need"), c.ABI.Foreign, plural(c.ABI.Foreign, "is", "are")))
 	for _, l := range c.ABI.Libraries {
-		text := fmt.Sprintf("%s of %s: %d symbols for %d files", l.Soname, l.Today, l.Symbols, l.Programs)
+		text := fmt.Sprintf("%s of %s: %s for %s", l.Soname, l.Today, counted(l.Symbols, "symbol"), counted(l.Programs, "file"))
 		switch {
 		case l.Target == "":
 			text += "; nobody has it after the move"
@@ -47,7 +47,7 @@ func (c *Check) applications(p *page) {
 		p.wrap("  ", 6, strings.Join(strings.Fields(fmt.Sprintf("%s: %s: %s: %s", u.Path, state, what, u.Reason)), " "))
 	}
 	for _, r := range c.ABI.Runtimes {
-		p.wrap("  ", 6, fmt.Sprintf("%s %s, %d native modules: %s: %s", r.Kind, r.Version, r.Modules, r.Verdict, r.Reason))
+		p.wrap("  ", 6, fmt.Sprintf("%s %s, %s: %s: %s", r.Kind, r.Version, counted(r.Modules, "native module"), r.Verdict, r.Reason))
 	}
 	for _, s := range c.ABI.Skipped {
 		p.wrap("  ", 6, s.What+": "+s.Reason)

@@ -245,7 +245,7 @@ func newTimeline(points []Point) *pageTimeline {
 		b.BlockerH, b.WarningH = height(p.Blockers), height(p.Warnings)
 		b.BlockerY = timelineHeight - b.BlockerH
 		b.WarningY = b.BlockerY - b.WarningH
-		b.Tooltip = fmt.Sprintf("%s: %s, %d blockers, %d warnings", p.Finished.UTC().Format("2006-01-02 15:04"), className(p.Verdict), p.Blockers, p.Warnings)
+		b.Tooltip = fmt.Sprintf("%s: %s, %s, %s", p.Finished.UTC().Format("2006-01-02 15:04"), className(p.Verdict), counted(p.Blockers, "blocker"), counted(p.Warnings, "warning"))
 		t.Bars = append(t.Bars, b)
 	}
 	return t

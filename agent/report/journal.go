@@ -66,7 +66,7 @@ func (r *Report) Entries() []Entry {
 		f := base(MessageWaiting)
 		f["ALMAMIGRATE_ENDPOINT"], f["ALMAMIGRATE_URL"], f["ALMAMIGRATE_ERROR"] = d.Endpoint, d.URL, d.Error
 		f["ALMAMIGRATE_WAITING"], f["ALMAMIGRATE_DROPPED"] = strconv.Itoa(d.Waiting), strconv.Itoa(d.Dropped)
-		out = append(out, Entry{fmt.Sprintf("Endpoint %s has not taken %d reports: %s", d.Endpoint, d.Waiting, d.Error), int(journal.PriWarning), f})
+		out = append(out, Entry{fmt.Sprintf("Endpoint %s has not taken %s: %s", d.Endpoint, counted(d.Waiting, "report"), d.Error), int(journal.PriWarning), f})
 	}
 	for i := range out {
 		out[i].Message = Safe(out[i].Message)
@@ -88,7 +88,7 @@ func (r *Report) runEntry(f map[string]string) Entry {
 	f["ALMAMIGRATE_BLOCKERS"], f["ALMAMIGRATE_WARNINGS"] = strconv.Itoa(n[assess.Blocker]), strconv.Itoa(n[assess.Warning])
 	f["ALMAMIGRATE_PACKAGES"] = strconv.Itoa(r.Summary.Total)
 	f["ALMAMIGRATE_NEW_BLOCKERS"], f["ALMAMIGRATE_GONE_BLOCKERS"] = strconv.Itoa(came), strconv.Itoa(went)
-	text := fmt.Sprintf("%s: %s, %d blockers, %d warnings, %d packages judged", r.Summary.Target, r.Verdict, n[assess.Blocker], n[assess.Warning], r.Summary.Total)
+	text := r.Headline()
 	if came+went > 0 {
 		text += fmt.Sprintf("; blockers since the last report: %d new, %d gone", came, went)
 	}

@@ -68,6 +68,17 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	return writeJSON(w, &d)
 }
 
+// Headline is the run in a line: the verdict and what it rests on.
+func (r *Report) Headline() string {
+	n := r.Summary.Findings
+	judged := " judged"
+	if r.Verdict == assess.Unknown {
+		judged = ", not judged" // counts from half of the repositories would read like a result
+	}
+	return fmt.Sprintf("%s: %s, %s, %s, %s%s", r.Summary.Target, r.Verdict,
+		counted(n[assess.Blocker], "blocker"), counted(n[assess.Warning], "warning"), counted(r.Summary.Total, "package"), judged)
+}
+
 // Encode returns the document as WriteJSON writes it.
 func (r *Report) Encode() ([]byte, error) {
 	var b bytes.Buffer

@@ -224,6 +224,24 @@ func TestStore(t *testing.T) {
 	}
 }
 
+// The line of a run counts one as one, and without a verdict nothing was judged.
+func TestHeadline(t *testing.T) {
+	r := report.NewReport(sample(), nil)
+	r.Summary.Target, r.Verdict = "AlmaLinux 8", assess.Blocked
+	r.Summary.Findings = map[assess.Severity]int{assess.Blocker: 1, assess.Warning: 2}
+	r.Summary.Total = 1
+	if got := r.Headline(); got != "AlmaLinux 8: blocked, 1 blocker, 2 warnings, 1 package judged" {
+		t.Error(got)
+	}
+	if e := r.Entries(); !strings.HasPrefix(e[0].Message, r.Headline()) {
+		t.Errorf("the journal says %q", e[0].Message)
+	}
+	r.Verdict, r.Summary.Total = assess.Unknown, 250
+	if got := r.Headline(); got != "AlmaLinux 8: unknown, 1 blocker, 2 warnings, 250 packages, not judged" {
+		t.Error(got)
+	}
+}
+
 // journalField is what systemd.journal-fields(7) allows for names of fields.
 var journalField = regexp.MustCompile(`^[A-Z][A-Z0-9_]{0,63}$`)
 

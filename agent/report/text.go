@@ -385,7 +385,7 @@ func (c *Check) repos(p *page) {
 		if !r.Enabled {
 			state = "off"
 		}
-		text := fmt.Sprintf("%s: %s, %d packages, signed: %s, %s", r.ID, state, r.Packages, cmp.Or(r.Signed, "none"), r.URL)
+		text := fmt.Sprintf("%s: %s, %s, signed: %s, %s", r.ID, state, counted(r.Packages, "package"), cmp.Or(r.Signed, "none"), r.URL)
 		if len(r.MappedFrom) > 0 {
 			text += ", in place of " + strings.Join(r.MappedFrom, ", ")
 		}
@@ -446,6 +446,9 @@ func (c *Check) next(p *page) {
 		p.line(lead + cmd)
 	}
 }
+
+// counted is a number of things whose name takes an s.
+func counted(n int, what string) string { return fmt.Sprintf("%d %s", n, plural(n, what, what+"s")) }
 
 func plural(n int, one, more string) string {
 	if n == 1 {

@@ -61,7 +61,7 @@ func (s syncPackages) Prepare(ctx context.Context, c *txn.Change, _ json.RawMess
 		}
 		u.Coming = append(u.Coming, v)
 	}
-	s.say("saving what the database says of %d packages", len(p.Leaving))
+	s.say("saving what the database says of the packages that leave (%d)", len(p.Leaving))
 	if u.Leaving, err = s.saveHeaders(ctx, c, p, db); err != nil {
 		return nil, err
 	}
@@ -215,7 +215,7 @@ func (s syncPackages) Do(ctx context.Context, c *txn.Change, _, undo json.RawMes
 		return fmt.Errorf("the test transaction fails: %w", err)
 	}
 	t.Test = false
-	s.say("replacing %d packages", len(u.Leaving))
+	s.say("replacing the packages (%d)", len(u.Leaving))
 	return s.run(ctx, c, "sync", t)
 }
 

@@ -173,7 +173,7 @@ func (r *Report) signers(p *plan.Plan, db *step.Database, cat *catalog.Catalog) 
 		}
 	}
 	slices.Sort(identity)
-	r.add("signers", identity, fmt.Sprintf("%d packages are AlmaLinux's, %d still builds of %s", alma, old, p.Host.Title), "identity packages are still signed by "+p.Host.Title)
+	r.add("signers", identity, fmt.Sprintf("%s %s AlmaLinux's, %d still %s of %s", count(alma, "package"), verb(alma, "is", "are"), old, verb(old, "a build", "builds"), p.Host.Title), "identity packages are still signed by "+p.Host.Title)
 	if old > 0 && p.Depth == plan.DepthBranding {
 		r.Checks[len(r.Checks)-1].Text += "; these become AlmaLinux's with: dnf distro-sync"
 	}

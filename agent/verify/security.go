@@ -61,7 +61,8 @@ func (r *Report) security(c *txn.Change, p *plan.Plan, db *step.Database, cat *c
 	closed, open := s.Summary.Closed, s.Summary.Open
 	k.Text = "of the security advisories that applied before the migration none is closed"
 	if closed.Security > 0 {
-		k.Text = fmt.Sprintf("%d security advisories that applied before the migration are closed (%s; %d CVEs)", closed.Security, closed.Worded(), closed.CVEs)
+		k.Text = fmt.Sprintf("%d security %s that applied before the migration %s closed (%s; %s)", closed.Security, verb(closed.Security, "advisory", "advisories"),
+			verb(closed.Security, "is", "are"), closed.Worded(), count(closed.CVEs, "CVE"))
 		if s.Summary.Reboot && step.RebootRequired(c) {
 			k.Text += ", some of them only after a reboot"
 		}

@@ -81,6 +81,22 @@ func Run(ctx context.Context, c *txn.Change, opt Options) (*Report, error) {
 	return r, nil
 }
 
+// count is a number of things whose name takes an s.
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// verb is the form that goes with a number.
+func verb(n int, one, more string) string {
+	if n == 1 {
+		return one
+	}
+	return more
+}
+
 func (r *Report) add(id string, bad []string, good, wrong string) {
 	k := Check{ID: id, Level: OK, Text: good, Details: []string{}}
 	if len(bad) > 0 {
@@ -151,7 +167,7 @@ func (r *Report) packages(p *plan.Plan, db *step.Database) {
 			bad = append(bad, l.NEVRA+" is still installed")
 		}
 	}
-	r.add("packages", bad, fmt.Sprintf("all of %d packages came, all of %d left", len(p.Coming), len(p.Leaving)), "the installed packages are not those of the plan")
+	r.add("packages", bad, fmt.Sprintf("all that the plan names came (%s) and left (%s)", count(len(p.Coming), "package"), count(len(p.Leaving), "package")), "the installed packages are not those of the plan")
 	r.add("files", files, "the files of the new packages are as packaged", "files of the new packages differ (rpm -V)")
 }
 
@@ -211,7 +227,7 @@ func (r *Report) keys(c *txn.Change, p *plan.Plan) {
 			bad = append(bad, k.Fingerprint+" "+k.UserID)
 		}
 	}
-	r.add("keys", bad, fmt.Sprintf("%d keys are imported", len(p.Keys)), "a key is missing in the rpm database")
+	r.add("keys", bad, count(len(p.Keys), "key")+verb(len(p.Keys), " is", " are")+" imported", "a key is missing in the rpm database")
 }
 
 func (r *Report) repos(p *plan.Plan) {
