@@ -496,6 +496,7 @@ func (a *assessor) findOrigins(res *Origins) {
 	if a.in.Major == 8 {
 		crb = "powertools"
 	}
+	var keyless []*OriginRepo
 	for i := range res.Repos {
 		o := &res.Repos[i]
 		if o.Fate == "goes" {
@@ -534,12 +535,7 @@ func (a *assessor) findOrigins(res *Origins) {
 			})
 		}
 		if o.Key == "missing" {
-			a.raise(Finding{
-				ID: idRepoKeyMissing, Severity: Warning, Resources: append(resources, Resource{"file", a.missingKey(o), "the key"}),
-				Title:  fmt.Sprintf("the key of the repository %s is not on the host after the move", o.ID),
-				Detail: "Its definition names a key file that is not there, or that goes with a package of the source distribution. dnf will refuse its packages." + supplies,
-				Remedy: Remedy{Text: "fetch the vendor's key again and compare its fingerprint with the vendor's word"},
-			})
+			keyless = append(keyless, o)
 		}
 		if epel := strings.ToLower(o.ID); epel == "epel" && !a.enabledAfter(crb) {
 			a.raise(Finding{
@@ -549,6 +545,44 @@ func (a *assessor) findOrigins(res *Origins) {
 				Remedy: Remedy{Text: "enable it after the move", Command: "dnf config-manager --set-enabled " + crb},
 			})
 		}
+	}
+	a.findMissingKeys(keyless)
+}
+
+// findMissingKeys raises one finding for each key that is not there: a vendor's
+// repositories, of binaries, sources and debug information, name the same one.
+func (a *assessor) findMissingKeys(list []*OriginRepo) {
+	var order []string
+	of := map[string][]*OriginRepo{}
+	for _, o := range list {
+		key := a.missingKey(o)
+		if of[key] == nil {
+			order = append(order, key)
+		}
+		of[key] = append(of[key], o)
+	}
+	for _, key := range order {
+		repos := of[key]
+		var resources []Resource
+		packages := 0
+		for _, o := range repos {
+			resources = append(resources, Resource{"repo", o.ID, strings.Join(o.After, " ")}, Resource{"file", o.File, ""})
+			packages += o.Packages
+		}
+		what, names, them := "the repository "+repos[0].ID, "Its definition names", "it"
+		if n := len(repos); n > 1 {
+			what, names, them = plural(n, "repository"), "Their definitions name", "them"
+		}
+		supplies := ""
+		if packages > 0 {
+			supplies = fmt.Sprintf(" %s most likely %s from %s.", plural(packages, "installed package"), verb(packages, "comes", "come"), them)
+		}
+		a.raise(Finding{
+			ID: idRepoKeyMissing, Severity: Warning, Resources: append(resources, Resource{"file", key, "the key"}),
+			Title:  fmt.Sprintf("the key of %s is not on the host after the move", what),
+			Detail: names + " a key file that is not there, or that goes with a package of the source distribution. dnf will refuse " + verb(len(repos), "its", "their") + " packages." + supplies,
+			Remedy: Remedy{Text: "fetch the vendor's key again and compare its fingerprint with the vendor's word"},
+		})
 	}
 }
 
@@ -579,7 +613,7 @@ var originFindingTypes = []FindingType{
 	},
 	{
 		ID: idRepoKeyMissing, Title: "A third-party repository's key is missing", Severities: []Severity{Warning},
-		Meaning: "The repository checks signatures, and the key file that it names is not on the host, or goes with a package of the source distribution.",
+		Meaning: "The repository checks signatures, and the key file that it names is not on the host, or goes with a package of the source distribution. Repositories that name the same file are one finding.",
 		Why:     "dnf refuses packages whose key it cannot import.",
 		Action:  "Fetch the key from the vendor, compare its fingerprint, and put it where the .repo file says.",
 	},

@@ -39,6 +39,15 @@ func init() {
 			w.inv.Repos[1].GPGKeys, w.inv.Repos[1].NoKeyFiles = []string{"file:///etc/pki/acme"}, []string{"/etc/pki/acme"}
 		},
 			[]string{"warning repo.key-missing"}, assess.ReadyWithWarnings},
+		{"no key of two repositories", func(w *world) {
+			w.vendor("https://acme.example/el")
+			w.vendor("https://acme.example/source")
+			for i := 1; i < 3; i++ {
+				w.inv.Repos[i].ID = fmt.Sprintf("acme-%d", i)
+				w.inv.Repos[i].GPGKeys, w.inv.Repos[i].NoKeyFiles = []string{"file:///etc/pki/acme"}, []string{"/etc/pki/acme"}
+			}
+		},
+			[]string{"warning repo.key-missing"}, assess.ReadyWithWarnings},
 		{"a key in a place of its own", func(w *world) {
 			w.vendor("https://acme.example/el")
 			w.inv.Repos[1].GPGKeys = []string{"file:///opt/acme/key"} // and nothing of it could be read as a key
@@ -171,6 +180,43 @@ func TestMissingKeyIsNamed(t *testing.T) {
 	f := finding(t, w.assess(), "repo.key-missing")
 	if !slices.Contains(f.Resources, assess.Resource{Kind: "file", Name: "/opt/acme/key", Detail: "the key"}) {
 		t.Errorf("%+v", f.Resources)
+	}
+}
+
+// A key that several repositories name is missing once, and another one is
+// another finding.
+func TestMissingKeyIsOneFinding(t *testing.T) {
+	w := newWorld(t)
+	for i, key := range []string{"/opt/acme/key", "/opt/acme/key", "/opt/other/key", "/opt/acme/key"} {
+		w.vendor("https://acme.example/el")
+		r := &w.inv.Repos[len(w.inv.Repos)-1]
+		r.ID = fmt.Sprintf("acme-%d", i)
+		if i == 3 {
+			r.File = "/etc/yum.repos.d/acme-more.repo"
+		}
+		r.GPGKeys, r.NoKeyFiles = []string{"file://" + key}, []string{key}
+	}
+	var got []string
+	for _, f := range w.assess().Findings {
+		if f.ID != "repo.key-missing" {
+			continue
+		}
+		text := f.Title + ":"
+		for _, r := range f.Resources {
+			text += " " + r.Name
+		}
+		got = append(got, text)
+		if strings.Contains(f.Title, "3 repositories") != strings.Contains(f.Detail, "Their definitions name a key file") {
+			t.Errorf("%s: %s", f.Title, f.Detail)
+		}
+	}
+	slices.Sort(got)
+	want := []string{
+		"the key of 3 repositories is not on the host after the move: /etc/yum.repos.d/acme-more.repo /etc/yum.repos.d/acme.repo /opt/acme/key acme-0 acme-1 acme-3",
+		"the key of the repository acme-2 is not on the host after the move: /etc/yum.repos.d/acme.repo /opt/other/key acme-2",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
 	}
 }
 
