@@ -42,6 +42,10 @@ func TestPlanFitsItsSchema(t *testing.T) {
 	if err := validate(t, encode(p)); err != nil {
 		t.Error(err)
 	}
+	p.Mirror = plan.NewMirror("https://user:secret@mirror.example.com/almalinux/", []string{"sslverify=1"})
+	if err := validate(t, encode(p)); err != nil || p.Mirror == nil {
+		t.Error(err)
+	}
 	// The schema can say no.
 	for name, change := range map[string]func(*plan.Plan){
 		"kind":     func(p *plan.Plan) { p.Kind = "other" },
@@ -49,6 +53,7 @@ func TestPlanFitsItsSchema(t *testing.T) {
 		"rollback": func(p *plan.Plan) { p.RollbackDepth = "half" },
 		"packages": func(p *plan.Plan) { p.Coming = nil },
 		"its kind": func(p *plan.Plan) { p.Coming[0].Kind = "sideways" },
+		"mirror":   func(p *plan.Plan) { p.Mirror = &plan.Mirror{URL: "ftp://mirror.example.com"} },
 		"digest":   func(p *plan.Plan) { p.Evidence.Inventory = "none" },
 	} {
 		p, err := build(t, in, *content)
