@@ -71,7 +71,7 @@ func (r *Report) answers(ctx context.Context, p *plan.Plan, inv *inventory.Inven
 		k.Level, k.Text = Failure, "no AlmaLinux repository is enabled: enable one with dnf config-manager --set-enabled baseos appstream"
 		return nil
 	case opt.Offline:
-		k.Level, k.Text = Info, fmt.Sprintf("the %d enabled AlmaLinux repositories were not asked: offline", len(ask))
+		k.Level, k.Text = Info, notAsked(len(ask))
 		return nil
 	}
 	dir, err := os.MkdirTemp("", "almamigrate-")
@@ -113,7 +113,7 @@ func (r *Report) answers(ctx context.Context, p *plan.Plan, inv *inventory.Inven
 	}
 	switch {
 	case len(k.Details) == 0:
-		k.Text = fmt.Sprintf("all %d enabled AlmaLinux repositories answer", len(ask))
+		k.Text = answering(len(ask))
 	case onlyFiles(p):
 		// The migration came from a medium: that the host reaches no server is no surprise.
 		k.Level, k.Text = Info, "AlmaLinux repositories do not answer, so dnf will not find updates: set mirror= in almamigrate.conf before a migration, or baseurl= in the files named"
@@ -121,6 +121,20 @@ func (r *Report) answers(ctx context.Context, p *plan.Plan, inv *inventory.Inven
 		k.Level, k.Text = Failure, "AlmaLinux repositories do not answer: dnf will not find updates; correct baseurl= in the files named, or proxy= in /etc/dnf/dnf.conf"
 	}
 	return nil
+}
+
+func notAsked(n int) string {
+	if n == 1 {
+		return "the one enabled AlmaLinux repository was not asked: offline"
+	}
+	return fmt.Sprintf("the %d enabled AlmaLinux repositories were not asked: offline", n)
+}
+
+func answering(n int) string {
+	if n == 1 {
+		return "the one enabled AlmaLinux repository answers"
+	}
+	return fmt.Sprintf("all %d enabled AlmaLinux repositories answer", n)
 }
 
 // onlyFiles tells whether the packages came from local files alone.

@@ -36,4 +36,7 @@ func TestCountsAreWorded(t *testing.T) {
 	if count(0, "package") != "0 packages" || verb(0, "is", "are") != "are" {
 		t.Error("none is not one")
 	}
+	if notAsked(1) != "the one enabled AlmaLinux repository was not asked: offline" || answering(1) != "the one enabled AlmaLinux repository answers" || answering(3) != "all 3 enabled AlmaLinux repositories answer" {
+		t.Errorf("%s; %s; %s", notAsked(1), answering(1), answering(3))
+	}
 }
