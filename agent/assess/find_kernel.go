@@ -441,7 +441,7 @@ func (a *assessor) findTaint(j *kernelJudge) {
 			ID: idKmodTainted, Severity: Warning, Resources: append(bad, rest...),
 			Title:  "the running kernel has had trouble since it started: " + bad[0].Detail,
 			Detail: "It says so in /proc/sys/kernel/tainted. What is wrong now may stop the move half way, and would be blamed on it.",
-			Remedy: Remedy{Text: "look into the kernel's log, then restart the host before the move", Command: "journalctl -k -p err; systemctl reboot"},
+			Remedy: Remedy{Text: "look into the kernel's log, then restart the host before the move", Command: "journalctl -k -p err"},
 		})
 	} else if len(rest) > 0 {
 		a.raise(Finding{
