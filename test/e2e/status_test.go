@@ -123,8 +123,12 @@ func TestStatus(t *testing.T) {
 		Commit struct{ Bytes int64 }
 	}
 	for _, args := range [][]string{{"status", "--json"}, {"migrate", "--commit", "--dry-run", "--without-reboot", "--json"}} {
-		if err := json.Unmarshal([]byte(h.code(0, args...).Stdout), &told); err != nil {
+		doc := h.code(0, args...).Stdout
+		if err := json.Unmarshal([]byte(doc), &told); err != nil {
 			t.Fatal(err)
+		}
+		if args[0] == "migrate" {
+			valid(t, "outcome-1.0.json", doc)
 		}
 	}
 	if told.Bytes == 0 || told.Bytes != told.Commit.Bytes {
