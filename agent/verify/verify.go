@@ -167,7 +167,7 @@ func (r *Report) packages(p *plan.Plan, db *step.Database) {
 			bad = append(bad, l.NEVRA+" is still installed")
 		}
 	}
-	r.add("packages", bad, fmt.Sprintf("all that the plan names came (%s) and left (%s)", count(len(p.Coming), "package"), count(len(p.Leaving), "package")), "the installed packages are not those of the plan")
+	r.add("packages", bad, fmt.Sprintf("the packages of the plan came (%d) and left (%d)", len(p.Coming), len(p.Leaving)), "the installed packages are not those of the plan")
 	r.add("files", files, "the files of the new packages are as packaged", "files of the new packages differ (rpm -V)")
 }
 
@@ -241,7 +241,7 @@ func (r *Report) repos(p *plan.Plan) {
 			bad = append(bad, f.File+" is still read by dnf")
 		}
 	}
-	r.add("repositories", bad, fmt.Sprintf("%d AlmaLinux repository files", len(files)), "the repository files are not those of the plan")
+	r.add("repositories", bad, count(len(files), "AlmaLinux repository file"), "the repository files are not those of the plan")
 }
 
 // aside lists what rpm put beside configuration files.

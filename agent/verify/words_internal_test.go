@@ -12,8 +12,8 @@ import (
 // One is one, not "1 keys".
 func TestCountsAreWorded(t *testing.T) {
 	for n, want := range map[int][]string{
-		1: {"1 key is imported", "all that the plan names came (0 packages) and left (1 package)"},
-		2: {"2 keys are imported", "all that the plan names came (0 packages) and left (2 packages)"},
+		1: {"1 key is imported", "the packages of the plan came (0) and left (1)"},
+		2: {"2 keys are imported", "the packages of the plan came (0) and left (2)"},
 	} {
 		p := &plan.Plan{Keys: make([]plan.Key, n)}
 		for range n {
