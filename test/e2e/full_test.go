@@ -76,6 +76,8 @@ func exceptions(distro string) func(string) string {
 			return "a kernel of AlmaLinux's comes also where it is older, and no old one is removed for installonly_limit"
 		case distro == "oracle" && slices.Contains([]string{"linux-firmware-core", "btrfs-progs"}, name):
 			return "Oracle's own, taken out by the catalogue"
+		case distro == "oracle" && slices.Contains([]string{"buildah", "podman", "runc", "libvirt-libs", "qemu-img"}, name):
+			return "of module streams that Oracle calls ol8 and ol: dnf does not see AlmaLinux's rhel8 and rhel for them, the plan does"
 		case distro == "stream" && (strings.HasPrefix(name, "openssl-fips-provider") || name == "epel-next-release"):
 			return "CentOS Stream's own, taken out by the catalogue"
 		case distro == "rhel" && slices.Contains([]string{"insights-client", "subscription-manager-rhsm-certificates"}, name):
