@@ -202,3 +202,24 @@ func (h *Host) ModuleBytes(file string) ([]byte, error) {
 	}
 	return raw, nil
 }
+
+// blocks hands out what a format decodes block by block.
+type blocks struct {
+	block []byte // decoded, not yet read
+	err   error  // what ended it; io.EOF after the last block
+}
+
+// read is io.Reader's Read; next decodes the next block into b.block.
+func (b *blocks) read(p []byte, next func() error) (int, error) {
+	for len(b.block) == 0 {
+		if b.err != nil {
+			return 0, b.err
+		}
+		if b.err = next(); b.err != nil {
+			return 0, b.err
+		}
+	}
+	n := copy(p, b.block)
+	b.block = b.block[n:]
+	return n, nil
+}

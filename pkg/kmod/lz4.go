@@ -17,8 +17,7 @@ type lz4Reader struct {
 	legacy bool
 	opened bool
 	done   bool
-	err    error
-	block  []byte // decoded, not yet read
+	blocks
 	window []byte // the last 64 KiB decoded, for blocks that depend on each other
 	buf    []byte // one compressed block
 	max    int    // largest decoded block
@@ -41,19 +40,7 @@ func newLZ4Reader(r io.Reader) *lz4Reader {
 	return &lz4Reader{r: br}
 }
 
-func (l *lz4Reader) Read(p []byte) (int, error) {
-	for len(l.block) == 0 {
-		if l.err != nil {
-			return 0, l.err
-		}
-		if l.err = l.next(); l.err != nil {
-			return 0, l.err
-		}
-	}
-	n := copy(p, l.block)
-	l.block = l.block[n:]
-	return n, nil
-}
+func (l *lz4Reader) Read(p []byte) (int, error) { return l.read(p, l.next) }
 
 // next decodes the next block; io.EOF after the last.
 func (l *lz4Reader) next() error {

@@ -16,9 +16,8 @@ type lzoReader struct {
 	r      io.Reader
 	flags  uint32
 	opened bool
-	err    error
-	block  []byte // decoded, not yet read
-	buf    []byte
+	blocks
+	buf []byte
 }
 
 // The flags of the header that change what follows; lzop's conf.h.
@@ -38,19 +37,7 @@ const (
 
 func newLZOReader(r io.Reader) *lzoReader { return &lzoReader{r: r} }
 
-func (l *lzoReader) Read(p []byte) (int, error) {
-	for len(l.block) == 0 {
-		if l.err != nil {
-			return 0, l.err
-		}
-		if l.err = l.next(); l.err != nil {
-			return 0, l.err
-		}
-	}
-	n := copy(p, l.block)
-	l.block = l.block[n:]
-	return n, nil
-}
+func (l *lzoReader) Read(p []byte) (int, error) { return l.read(p, l.next) }
 
 // take reads n bytes into a memory that goes round.
 func (l *lzoReader) take(n int) ([]byte, error) {
