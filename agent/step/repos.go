@@ -20,9 +20,9 @@ import (
 	"github.com/almamigrate/almamigrate/pkg/txn"
 )
 
-// savedFile returns what a regular file held before the migration; ok is false
-// where there was none.
-func savedFile(c *txn.Change, name string) (data []byte, e capture.Entry, ok bool, err error) {
+// savedEntry finds a path among what was saved before the migration, and the
+// set that holds it; ok is false where nothing of the kind was there.
+func savedEntry(c *txn.Change, name string, kind capture.Kind) (set *capture.Saved, e capture.Entry, ok bool, err error) {
 	sets, err := Sets(c)
 	if err != nil {
 		return nil, e, false, err
@@ -30,23 +30,31 @@ func savedFile(c *txn.Change, name string) (data []byte, e capture.Entry, ok boo
 	real := newResolver()(name) // saved sets have no link among the folders of a path
 	for _, set := range sets {
 		for _, e := range set.Entries() {
-			if string(e.Path) != real || e.Kind != capture.File {
-				continue
+			if string(e.Path) == real && e.Kind == kind {
+				return set, e, true, nil
 			}
-			if e.LinkTo != "" {
-				return savedFile(c, string(e.LinkTo))
-			}
-			data, err := os.ReadFile(filepath.Join(set.Dir(), e.Store))
-			if err != nil {
-				return nil, e, false, fmt.Errorf("cannot read what was saved of %s: %w", name, err)
-			}
-			if sha256Hex(data) != e.SHA256 {
-				return nil, e, false, fmt.Errorf("cannot use what was saved of %s: %w", name, capture.ErrCorrupt)
-			}
-			return data, e, true, nil
 		}
 	}
 	return nil, e, false, nil
+}
+
+// savedFile returns what a regular file held before the migration; ok is false
+// where there was none.
+func savedFile(c *txn.Change, name string) (data []byte, e capture.Entry, ok bool, err error) {
+	set, e, ok, err := savedEntry(c, name, capture.File)
+	if err != nil || !ok {
+		return nil, e, false, err
+	}
+	if e.LinkTo != "" {
+		return savedFile(c, string(e.LinkTo))
+	}
+	if data, err = os.ReadFile(filepath.Join(set.Dir(), e.Store)); err != nil {
+		return nil, e, false, fmt.Errorf("cannot read what was saved of %s: %w", name, err)
+	}
+	if sha256Hex(data) != e.SHA256 {
+		return nil, e, false, fmt.Errorf("cannot use what was saved of %s: %w", name, capture.ErrCorrupt)
+	}
+	return data, e, true, nil
 }
 
 func hasContent(name string, data []byte) bool {
@@ -81,9 +89,9 @@ func (d disableRepos) each(c *txn.Change, fn func(f plan.RepoFile, data []byte) 
 		return err
 	}
 	for _, f := range p.RepoFiles {
-		target, is, err := savedLink(c, f.File)
+		_, e, is, err := savedEntry(c, f.File, capture.Symlink)
 		if err == nil && is {
-			err = link(f, target)
+			err = link(f, string(e.Target))
 		}
 		if err != nil {
 			return err
@@ -100,23 +108,6 @@ func (d disableRepos) each(c *txn.Change, fn func(f plan.RepoFile, data []byte) 
 		}
 	}
 	return nil
-}
-
-// savedLink returns where a path led that was a symbolic link.
-func savedLink(c *txn.Change, name string) (target string, ok bool, err error) {
-	sets, err := Sets(c)
-	if err != nil {
-		return "", false, err
-	}
-	real := newResolver()(name)
-	for _, set := range sets {
-		for _, e := range set.Entries() {
-			if string(e.Path) == real && e.Kind == capture.Symlink {
-				return string(e.Target), true, nil
-			}
-		}
-	}
-	return "", false, nil
 }
 
 func leadsTo(name, target string) bool {
