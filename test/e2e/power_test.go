@@ -140,21 +140,30 @@ func fullDisk(t *testing.T, program string, there []string, twin, finish *Host) 
 	}
 	for _, p := range diskPoints(t, pointsBack(t, program)) {
 		t.Run("back/"+caseName(p), func(t *testing.T) {
-			h := NewHost(t, "centos", 8)
-			d := h.OnDisk(diskSize)
-			h.code(0, "migrate", "-y", "-q")
-			s, r := h.stopAt(p, program, "rollback", "-y", "-q")
-			if s == nil {
-				t.Fatalf("the point was not reached: %+v", r)
-			}
+			h, d, s := stoppedOnTheWayBack(t, p, program)
 			d.Fill()
-			if r = s.GoOn(); r.Code != 0 {
+			r := s.GoOn()
+			if r.Code != 0 {
 				t.Errorf("the room that is held for the way back did not do: exit code %d\n%s", r.Code, r.Stdout)
 			}
 			backAgain(t, r, h, twin, d.Free, counts)
 		})
 	}
 	t.Logf("%v", counts)
+}
+
+// stoppedOnTheWayBack is a migrated host on a disk of its own, whose rollback
+// stopped at a point.
+func stoppedOnTheWayBack(t *testing.T, point, program string) (*Host, *Disk, *Stopped) {
+	t.Helper()
+	h := NewHost(t, "centos", 8)
+	d := h.OnDisk(diskSize)
+	h.code(0, "migrate", "-y", "-q")
+	s, r := h.stopAt(point, program, "rollback", "-y", "-q")
+	if s == nil {
+		t.Fatalf("the point was not reached: %+v", r)
+	}
+	return h, d, s
 }
 
 // pointsBack lists the fault points of a rollback.
@@ -210,15 +219,10 @@ func brokenDisk(t *testing.T, program string, there []string, twin, finish *Host
 	}
 	for _, p := range diskPoints(t, pointsBack(t, program)) {
 		t.Run("back/"+caseName(p), func(t *testing.T) {
-			h := NewHost(t, "centos", 8)
-			d := h.OnDisk(diskSize)
-			h.code(0, "migrate", "-y", "-q")
-			s, r := h.stopAt(p, program, "rollback", "-y", "-q")
-			if s == nil {
-				t.Fatalf("the point was not reached: %+v", r)
-			}
+			h, d, s := stoppedOnTheWayBack(t, p, program)
 			d.Break()
-			if r = s.GoOn(); r.Code == 0 {
+			r := s.GoOn()
+			if r.Code == 0 {
 				t.Errorf("it says that all went well\n%s", r.Stdout)
 			}
 			d.Unmount()
